@@ -1,0 +1,41 @@
+"""The attention gate of the edge aggregation block."""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from nnunetv2_ext.architectures.operations import operations
+
+
+class Gate(nn.Module):
+    """Scales a skip by how well it agrees with a gating signal: sigmoid(norm(conv(LeakyReLU(w(u) + w(s))))) times s.
+
+    An attention gate (arXiv 1804.03999) whose projection w (conv k1 and InstanceNorm) is the same for both inputs. From the
+    nnU-Net modification notes. Differs: the two convolutions have no bias, because the InstanceNorm behind each takes it
+    away again and it would never get a gradient.
+
+    Args:
+        channels: channels of the gating signal and of the skip.
+        hidden_channels: channels of the projection; as many by default.
+        dimensions: number of spatial dimensions.
+
+    Shape:
+        signal and skip ``(N, channels, *spatial)`` to the same. In training mode the map has to hold more than one position.
+
+    Example:
+        >>> Gate(6, dimensions=3)(torch.zeros(2, 6, 4, 5, 6), torch.zeros(2, 6, 4, 5, 6)).shape
+        torch.Size([2, 6, 4, 5, 6])
+    """
+
+    def __init__(self, channels: int, hidden_channels: int | None = None, *, dimensions: int) -> None:
+        super().__init__()
+        ops = operations(dimensions)
+        hidden_channels = hidden_channels or channels
+        self.project = nn.Sequential(
+            ops.convolution(channels, hidden_channels, 1, bias=False), ops.instance_norm(hidden_channels)
+        )
+        self.score = nn.Sequential(ops.convolution(hidden_channels, 1, 1, bias=False), ops.instance_norm(1))
+
+    def forward(self, signal: Tensor, skip: Tensor) -> Tensor:
+        agreement = functional.leaky_relu(self.project(signal) + self.project(skip))
+        return skip * torch.sigmoid(self.score(agreement))

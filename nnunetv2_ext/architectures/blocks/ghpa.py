@@ -1,0 +1,119 @@
+"""GHPA, grouped multi-axis Hadamard product attention."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from nnunetv2_ext.architectures.blocks.layer_norm import ChannelLayerNorm
+from nnunetv2_ext.architectures.operations import operations, per_axis, resize, same_padding
+from nnunetv2_ext.errors import PlanError
+
+
+def separable_convolution(in_channels: int, out_channels: int, kernel: Sequence[int]) -> nn.Sequential:
+    """Depthwise convolution, GELU, convolution k1, in as many dimensions as the kernel has."""
+    convolution = operations(len(kernel)).convolution
+    return nn.Sequential(
+        convolution(in_channels, in_channels, tuple(kernel), padding=same_padding(kernel), groups=in_channels),
+        nn.GELU(),
+        convolution(in_channels, out_channels, 1),
+    )
+
+
+class HadamardMap(nn.Module):
+    """A learned map over some of the axes, resized to the input, refined by a separable convolution, and multiplied.
+
+    Args:
+        channels: channels of the input.
+        axes: the spatial axes that the map has; it is constant along the others.
+        dimensions: number of spatial dimensions of the input.
+        grid: size of the map's parameter, one number per spatial axis of the input.
+        kernel: kernel of the plan, one number per spatial axis of the input.
+
+    Shape:
+        ``(N, channels, *spatial)`` to the same.
+    """
+
+    def __init__(
+        self, channels: int, axes: Sequence[int], *, dimensions: int, grid: Sequence[int], kernel: Sequence[int]
+    ) -> None:
+        super().__init__()
+        self.axes = tuple(axes)
+        self.dropped = tuple(axis for axis in range(dimensions) if axis not in axes)
+        self.grid = nn.Parameter(torch.ones(1, channels, *(grid[axis] for axis in axes)))
+        self.refine = separable_convolution(channels, channels, [kernel[axis] for axis in axes])
+
+    def forward(self, x: Tensor) -> Tensor:
+        factor = self.refine(resize(self.grid, [x.shape[2 + axis] for axis in self.axes]))
+        for axis in self.dropped:
+            factor = factor.unsqueeze(2 + axis)
+        return x * factor
+
+
+class GHPA(nn.Module):
+    """Grouped multi-axis Hadamard product attention of EGE-UNet (MICCAI 2023, arXiv 2307.08473).
+
+    Layer norm over the channels, then n + 2 groups of channels for n spatial axes: group 0 is multiplied with a map over all
+    axes, group i = 1..n with a map that drops one axis (the last axis first), and the last goes through a convolution path.
+    The groups are put together again, normalised, and go through a separable convolution.
+
+    Differs from the paper: nD. For n = 2 it is the paper's block letter by letter; for n = 3 the groups are a volume map,
+    three planes and the convolution path. Groups are as even as possible, the first ones take the remainder. An axis on which
+    ``kernel_size`` is 1 has a kernel of 1 throughout.
+
+    Args:
+        in_channels: channels of the input, at least n + 2.
+        out_channels: channels of the output.
+        dimensions: number of spatial dimensions n, 2 or 3.
+        grid: size of the maps' parameters, one number or one per spatial axis.
+        kernel_size: one number or one per axis.
+
+    Shape:
+        ``(N, in_channels, *spatial)`` to ``(N, out_channels, *spatial)``, for any size.
+
+    Raises:
+        PlanError: if there are fewer channels than groups.
+
+    Example:
+        >>> GHPA(10, 12, dimensions=3)(torch.zeros(2, 10, 1, 6, 7)).shape
+        torch.Size([2, 12, 1, 6, 7])
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        *,
+        dimensions: int,
+        grid: int | Sequence[int] = 8,
+        kernel_size: int | Sequence[int] = 3,
+    ) -> None:
+        super().__init__()
+        groups = dimensions + 2
+        if in_channels < groups:
+            raise PlanError(f"GHPA got {in_channels} channels, needs at least {groups}, one per group: use a wider plan")
+        grid, kernel = per_axis(grid, dimensions), per_axis(kernel_size, dimensions)
+        self.widths = [in_channels // groups + (group < in_channels % groups) for group in range(groups)]
+        kept_axes = [tuple(range(dimensions))]
+        kept_axes += [tuple(a for a in range(dimensions) if a != dropped) for dropped in reversed(range(dimensions))]
+
+        convolution = operations(dimensions).convolution
+        self.norm = ChannelLayerNorm(in_channels)
+        self.maps = nn.ModuleList(
+            HadamardMap(width, axes, dimensions=dimensions, grid=grid, kernel=kernel)
+            for width, axes in zip(self.widths[:-1], kept_axes, strict=True)
+        )
+        last = self.widths[-1]
+        self.convolutions = nn.Sequential(
+            convolution(last, last, 1),
+            nn.GELU(),
+            convolution(last, last, kernel, padding=same_padding(kernel), groups=last),
+        )
+        self.output_norm = ChannelLayerNorm(in_channels)
+        self.output = separable_convolution(in_channels, out_channels, kernel)
+
+    def forward(self, x: Tensor) -> Tensor:
+        groups = self.norm(x).split(self.widths, 1)
+        paths = [*self.maps, self.convolutions]
+        x = torch.cat([path(group) for path, group in zip(paths, groups, strict=True)], 1)
+        return self.output(self.output_norm(x))

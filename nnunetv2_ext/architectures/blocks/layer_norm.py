@@ -1,0 +1,27 @@
+"""Layer normalisation over the channels at each position."""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+
+class ChannelLayerNorm(nn.Module):
+    """Layer normalisation over the channels, at each position by itself (ConvNeXt, arXiv 2201.03545).
+
+    Args:
+        channels: number of channels.
+        eps: added to the variance.
+
+    Shape:
+        ``(N, channels, *spatial)`` to the same.
+    """
+
+    def __init__(self, channels: int, *, eps: float = 1e-6) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(channels))
+        self.bias = nn.Parameter(torch.zeros(channels))
+        self.eps = eps
+
+    def forward(self, x: Tensor) -> Tensor:
+        normalised = functional.layer_norm(x.movedim(1, -1), self.weight.shape, self.weight, self.bias, self.eps)
+        return normalised.movedim(-1, 1)

@@ -1,0 +1,73 @@
+"""MBTFE, the multi-branch feature extraction block."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from nnunetv2_ext.architectures.operations import operations, per_axis, same_padding
+
+
+class Unit(nn.Sequential):
+    """Convolution that keeps the size, norm, and PReLU with a slope per channel."""
+
+    def __init__(self, in_channels: int, out_channels: int, kernel: Sequence[int], norm: type[nn.Module] | None = None) -> None:
+        super().__init__()
+        ops = operations(len(kernel))
+        self.conv = ops.convolution(in_channels, out_channels, tuple(kernel), padding=same_padding(kernel))
+        self.norm = (norm or ops.batch_norm)(out_channels)
+        self.activation = nn.PReLU(out_channels)
+
+
+class MBTFE(nn.Module):
+    """Multi-branch feature extraction: four branches of growing reach, weighted per sample by what they found.
+
+    The branches are one convolution k1, one k3, two k3 (a 5-neighbourhood) and three k3 (a 7-neighbourhood), each
+    convolution followed by a norm and a PReLU. The global average of their sum goes through two linear layers with nothing
+    between them and a softmax, which gives one weight per branch.
+
+    From the nnU-Net modification notes (their second version; the first takes 4 of C softmax weights). Differs: nD, and an
+    axis on which ``kernel_size`` is 1 has a kernel of 1.
+
+    Args:
+        in_channels: channels of the input.
+        out_channels: channels of the output, at least 2.
+        dimensions: number of spatial dimensions.
+        kernel_size: kernel of the 3-convolutions, one number or one per axis.
+        norm: class of the norm after each convolution; BatchNorm by default, as in the notes.
+
+    Shape:
+        ``(N, in_channels, *spatial)`` to ``(N, out_channels, *spatial)``. With BatchNorm in training mode,
+        N x spatial has to hold more than one value.
+
+    Example:
+        >>> MBTFE(4, 8, dimensions=3)(torch.zeros(2, 4, 5, 6, 7)).shape
+        torch.Size([2, 8, 5, 6, 7])
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        *,
+        dimensions: int,
+        kernel_size: int | Sequence[int] = 3,
+        norm: type[nn.Module] | None = None,
+    ) -> None:
+        super().__init__()
+        kernel, point = per_axis(kernel_size, dimensions), per_axis(1, dimensions)
+        self.branches = nn.ModuleList(
+            nn.Sequential(
+                *(Unit(out_channels if index else in_channels, out_channels, branch_kernel, norm) for index in range(length))
+            )
+            for length, branch_kernel in ((1, point), (1, kernel), (2, kernel), (3, kernel))
+        )
+        self.squeeze = nn.Linear(out_channels, out_channels // 2)
+        self.excite = nn.Linear(out_channels // 2, len(self.branches))
+
+    def forward(self, x: Tensor) -> Tensor:
+        outputs = [branch(x) for branch in self.branches]
+        average = sum(output.flatten(2).mean(-1) for output in outputs)
+        weights = torch.softmax(self.excite(self.squeeze(average)), dim=1)
+        weights = weights.reshape(*weights.shape, 1, *(1 for _ in x.shape[2:]))
+        return sum(weights[:, index] * output for index, output in enumerate(outputs))

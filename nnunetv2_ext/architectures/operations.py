@@ -1,0 +1,74 @@
+"""The operations of torch by number of spatial dimensions, so that one class serves 2D and 3D (and GHPA's maps 1D)."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from torch import Tensor, nn
+from torch.nn import functional
+
+from nnunetv2_ext.errors import PlanError
+
+
+class Operations(NamedTuple):
+    """What differs between 1, 2 and 3 spatial dimensions."""
+
+    convolution: type[nn.Module]
+    transposed_convolution: type[nn.Module]
+    batch_norm: type[nn.Module]
+    instance_norm: type[nn.Module]
+    interpolation: str
+
+
+OPERATIONS = {
+    1: Operations(nn.Conv1d, nn.ConvTranspose1d, nn.BatchNorm1d, nn.InstanceNorm1d, "linear"),
+    2: Operations(nn.Conv2d, nn.ConvTranspose2d, nn.BatchNorm2d, nn.InstanceNorm2d, "bilinear"),
+    3: Operations(nn.Conv3d, nn.ConvTranspose3d, nn.BatchNorm3d, nn.InstanceNorm3d, "trilinear"),
+}
+
+
+def operations(dimensions: int) -> Operations:
+    """The operations for 1, 2 or 3 spatial dimensions.
+
+    Raises:
+        PlanError: for any other number.
+    """
+    if dimensions not in OPERATIONS:
+        raise PlanError(f"got {dimensions} spatial dimensions, need one of {sorted(OPERATIONS)}")
+    return OPERATIONS[dimensions]
+
+
+def dimensions_of(convolution: type[nn.Module]) -> int:
+    """The number of spatial dimensions of a convolution class, as a plan's ``conv_op`` names it.
+
+    Raises:
+        PlanError: if it is none of torch's convolutions.
+    """
+    for dimensions, entry in OPERATIONS.items():
+        if entry.convolution is convolution:
+            return dimensions
+    raise PlanError(f"conv_op is {convolution}, need torch.nn.Conv2d or torch.nn.Conv3d: check the plan's arch_kwargs")
+
+
+def per_axis(value: int | Sequence[int], dimensions: int) -> tuple[int, ...]:
+    """A plan gives kernels and strides as one number or as one number per axis; this gives one number per axis.
+
+    Raises:
+        PlanError: if the number of numbers is not the number of axes.
+    """
+    values = (value,) * dimensions if isinstance(value, int) else tuple(int(v) for v in value)
+    if len(values) != dimensions:
+        raise PlanError(f"got {list(values)} for {dimensions} spatial dimensions, need one number per axis")
+    return values
+
+
+def same_padding(kernel: Sequence[int], dilation: int = 1) -> tuple[int, ...]:
+    """The padding that keeps the size under an odd kernel and a stride of 1."""
+    return tuple(dilation * (k - 1) // 2 for k in kernel)
+
+
+def resize(x: Tensor, size: Sequence[int]) -> Tensor:
+    """Linear interpolation of ``(N, C, *spatial)`` to ``(N, C, *size)`` with aligned corners."""
+    if tuple(x.shape[2:]) == tuple(size):
+        return x
+    mode = operations(len(size)).interpolation
+    return functional.interpolate(x, size=list(size), mode=mode, align_corners=True)

@@ -1,0 +1,43 @@
+"""The errors a user can cause. Every message says what was got, what is needed and what to do.
+
+::
+
+    ExtensionError            also a SystemExit
+    ├── UnknownTrainerError   a trainer name that no preset and suffix make; also a ValueError
+    ├── PlanError             a plan that a network can't be built from; also a ValueError
+    ├── InputSizeError        an input that a network can't process; also a ValueError
+    ├── CheckpointError       a checkpoint that is corrupt or of another network; also a RuntimeError
+    └── RunExistsError        a training folder that already holds a run; also a RuntimeError
+
+They derive from ``SystemExit`` because most of them are raised inside the host's commands, which catch nothing: Python then
+prints the sentence alone and exits with status 1, instead of a stack trace from the depths. In code they are caught like
+any other exception, since each also derives from an ordinary one.
+"""
+
+
+class ExtensionError(Exception, SystemExit):
+    """Base of everything this package raises because of what a user asked for or provided."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message)
+        self.code = message
+
+
+class UnknownTrainerError(ExtensionError, ValueError):
+    """A trainer name that no preset and suffix make."""
+
+
+class PlanError(ExtensionError, ValueError):
+    """A plan that a network can't be built from."""
+
+
+class InputSizeError(ExtensionError, ValueError):
+    """An input that a network can't process."""
+
+
+class CheckpointError(ExtensionError, RuntimeError):
+    """A checkpoint that is corrupt or belongs to another network."""
+
+
+class RunExistsError(ExtensionError, RuntimeError):
+    """A training folder that already holds a run."""

@@ -1,0 +1,98 @@
+"""The memory of a training step, counted without running it."""
+
+import gc
+import weakref
+from collections.abc import Iterator, Sequence
+from copy import deepcopy
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import torch
+from dynamic_network_architectures.architectures.unet import PlainConvUNet
+from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+
+if TYPE_CHECKING:
+    from nnunetv2_ext.architectures.network import Network
+
+
+class StepMemory(NamedTuple):
+    """Bytes of a training step; parameters, buffers, input and optimizer are not counted."""
+
+    kept: int
+    """what the forward keeps for the backward"""
+    peak: int
+    """the most that is alive at any time in forward and backward"""
+    gradients: int
+    """the gradients of the parameters, which are part of the peak"""
+
+    @property
+    def activations(self) -> int:
+        """The peak without the gradients of the parameters."""
+        return self.peak - self.gradients
+
+
+class LiveBytes(TorchDispatchMode):
+    """Follows the storages that operations create until they are freed, so that the count knows no allocator."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.live = self.peak = 0
+        self._sizes: dict[int, int] = {}
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        out = func(*args, **(kwargs or {}))
+        for tensor in tree_leaves(out):
+            if isinstance(tensor, Tensor):
+                self._follow(tensor.untyped_storage())
+        return out
+
+    def _follow(self, storage: torch.UntypedStorage) -> None:
+        key = storage._cdata
+        if key not in self._sizes:
+            self._sizes[key] = storage.nbytes()
+            self.live += storage.nbytes()
+            self.peak = max(self.peak, self.live)
+            weakref.finalize(storage, self._freed, key)
+
+    def _freed(self, key: int) -> None:
+        self.live -= self._sizes.pop(key, 0)
+
+
+def step_memory(network: nn.Module, *inputs: Tensor) -> StepMemory:
+    """Counts the bytes of one forward and backward in training mode.
+
+    On the ``meta`` device nothing is computed, so a step of any size is counted within a second or so and without its memory.
+    """
+    network.train()
+    network.zero_grad(set_to_none=True)
+    gc.collect()
+    with LiveBytes() as memory:
+        loss = torch.stack([output.square().mean() for output in _tensors(network(*inputs))]).sum()
+        kept = memory.live
+        loss.backward()
+    gradients = sum(p.grad.nbytes for p in network.parameters() if p.grad is not None)
+    network.zero_grad(set_to_none=True)
+    return StepMemory(kept, memory.peak, gradients)
+
+
+def feature_map_size(network: "Network", input_size: Sequence[int]) -> int:
+    """What ``compute_conv_feature_map_size`` of the stock network would have to be for this network's memory.
+
+    The host's planner knows how much memory a stock U-Net takes per element of its convolutions' outputs. We count the step of
+    our network and of the stock network of the same plan, and scale the stock network's number by their ratio, so the planner's
+    constants keep their meaning whatever a network keeps, recomputes or works on in chunks.
+
+    Args:
+        network: a network of ours, on any device.
+        input_size: spatial size of the patch.
+    """
+    stock = PlainConvUNet(**network.plan.arguments)
+    ours = deepcopy(network)
+    patch = torch.zeros(1, network.plan.input_channels, *input_size, device="meta")
+    counted = [step_memory(net.to("meta"), patch).activations for net in (ours, stock)]
+    return round(int(stock.compute_conv_feature_map_size(list(input_size))) * counted[0] / counted[1])
+
+
+def _tensors(outputs: Any) -> Iterator[Tensor]:
+    return (leaf for leaf in tree_leaves(outputs) if isinstance(leaf, Tensor))

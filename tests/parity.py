@@ -1,0 +1,21 @@
+"""Our ports of the published implementations under their published names, for comparison with golden vectors.
+
+``build(name, config)`` gives our module for a published one, ``key(name, official_key)`` our state-dict key, a list of them, or
+None where ours has no such tensor. The ports are in ``tests/ports``, one module per publication.
+"""
+
+from torch import nn
+
+from tests.ports import ege, seeds
+
+PORTS = {**ege.PORTS, **seeds.PORTS}
+
+
+def build(name: str, config: dict) -> nn.Module | None:
+    """Our module for the published one with these published arguments, or None if there is no port."""
+    return PORTS[name].build(**config) if name in PORTS else None
+
+
+def key(name: str, official_key: str) -> str | list[str] | None:
+    """Our state-dict key for the published one."""
+    return PORTS[name].key(official_key)
