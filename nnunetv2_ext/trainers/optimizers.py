@@ -1,0 +1,40 @@
+"""Optimizers in place of the host's SGD."""
+
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+import torch
+from nnunetv2.training.lr_scheduler.polylr import PolyLRScheduler
+from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
+
+from nnunetv2_ext.errors import ExtensionError
+
+
+class AdanMixin(nnUNetTrainer):
+    """Adan (arXiv 2208.06677) with the settings of the host's nnUNetTrainerAdan: learning rate 1e-2, polynomial decay.
+
+    Raises:
+        ExtensionError: if adan-pytorch is not installed.
+    """
+
+    def configure_optimizers(self) -> tuple[torch.optim.Optimizer, Any]:
+        try:
+            from adan_pytorch import Adan
+        except ImportError as error:
+            raise ExtensionError(f"{type(self).__name__} needs adan-pytorch: pip install adan-pytorch") from error
+        optimizer = Adan(self.network.parameters(), lr=self.initial_lr, weight_decay=self.weight_decay)
+        return optimizer, PolyLRScheduler(optimizer, self.initial_lr, self.num_epochs)
+
+
+class AdamWMixin(nnUNetTrainer):
+    """AdamW (arXiv 1711.05101) with polynomial decay.
+
+    The learning rate is what the host's maintainers use AdamW with for attention networks (1e-4 to 3e-4); the weight decay is
+    AdamW's own default, since it acts apart from the gradient and the host's 3e-5 is meant for SGD.
+    """
+
+    hyperparameters: ClassVar[Mapping[str, Any]] = {"initial_lr": 3e-4, "weight_decay": 1e-2}
+
+    def configure_optimizers(self) -> tuple[torch.optim.Optimizer, Any]:
+        optimizer = torch.optim.AdamW(self.network.parameters(), lr=self.initial_lr, weight_decay=self.weight_decay)
+        return optimizer, PolyLRScheduler(optimizer, self.initial_lr, self.num_epochs)
