@@ -1,0 +1,62 @@
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch.nn import functional
+
+from nnunetv2_ext.architectures.blocks import GHPA
+from nnunetv2_ext.errors import PlanError
+
+
+def factors(block: GHPA, size: tuple[int, ...]) -> list[torch.Tensor]:
+    """What each group's map multiplies with, at this size."""
+    return [one(torch.ones(1, width, *size)) for one, width in zip(block.maps, block.widths, strict=False)]
+
+
+@pytest.mark.parametrize(("size", "constant_axes"), [((5, 6), [None, 1, 0]), ((4, 5, 6), [None, 2, 1, 0])])
+def test_group_zero_has_all_axes_and_each_next_group_drops_one_the_last_first(size, constant_axes):
+    torch.manual_seed(0)
+    block = GHPA(2 * (len(size) + 2), 4, dimensions=len(size))
+    for one in block.maps:
+        torch.nn.init.normal_(one.grid)
+    for factor, constant in zip(factors(block, size), constant_axes, strict=True):
+        for axis in range(len(size)):
+            is_constant = torch.allclose(factor, factor.select(2 + axis, 0).unsqueeze(2 + axis))
+            assert is_constant == (axis == constant)
+
+
+@given(channels=st.integers(5, 40))
+@settings(max_examples=20, deadline=None)
+def test_groups_are_even_and_the_first_take_the_remainder(channels):
+    widths = GHPA(channels, 4, dimensions=3).widths
+    assert sum(widths) == channels
+    assert max(widths) - min(widths) <= 1
+    assert widths == sorted(widths, reverse=True)
+
+
+def test_depth_one_follows_the_rule():
+    torch.manual_seed(0)
+    block = GHPA(10, 6, dimensions=3)
+    for one in block.maps:
+        torch.nn.init.normal_(one.grid)
+    # with aligned corners a single position takes the first row of the parameter
+    first_row = block.maps[0].grid[:, :, :1]
+    expected = functional.interpolate(first_row, size=(1, 5, 6), mode="trilinear", align_corners=True)
+    torch.testing.assert_close(factors(block, (1, 5, 6))[0], block.maps[0].refine(expected))
+    assert block(torch.randn(2, 10, 1, 5, 6)).shape == (2, 6, 1, 5, 6)
+
+
+def test_an_axis_with_kernel_one_keeps_its_slices_apart_but_for_the_maps():
+    torch.manual_seed(0)
+    block = GHPA(10, 6, dimensions=3, kernel_size=(1, 3, 3))
+    x = torch.randn(1, 10, 4, 5, 6)
+    changed = x.clone()
+    changed[:, :, 2] += 1
+    moved = (block(changed) - block(x)).abs().amax((0, 1, 3, 4))
+    assert moved[2] > 0
+    assert moved[[0, 1, 3]].max() == 0
+
+
+def test_fewer_channels_than_groups_are_refused():
+    with pytest.raises(PlanError, match="got 4 channels, needs at least 5"):
+        GHPA(4, 4, dimensions=3)

@@ -1,0 +1,93 @@
+import json
+
+import pytest
+import torch
+
+from nnunetv2_ext.errors import CheckpointError, RunExistsError
+from nnunetv2_ext.presets import PRESETS
+from tests.trainers.runs import REGIONS, batch, make_trainer
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_one_step_of_training_moves_every_parameter_that_has_a_gradient(preset, tmp_path, monkeypatch):
+    trainer = make_trainer(f"nnUNetTrainer{preset}", tmp_path, monkeypatch)
+    trainer.initialize()
+    before = {name: parameter.detach().clone() for name, parameter in trainer.network.named_parameters()}
+    assert trainer.train_step(batch(trainer))["loss"] < 10
+    for name, parameter in trainer.network.named_parameters():
+        if parameter.grad is not None and parameter.grad.abs().max() > 1e-6:
+            assert not torch.equal(parameter, before[name]), name
+    trainer.network.eval()
+    with torch.no_grad():
+        assert set(trainer.validation_step(batch(trainer))) == {"loss", "tp_hard", "fp_hard", "fn_hard"}
+
+
+def test_hyperparameters_are_applied_after_the_host_s(tmp_path, monkeypatch):
+    trainer = make_trainer("nnUNetTrainerEGEAdamW_3epochs_10iters", tmp_path, monkeypatch)
+    assert (trainer.num_epochs, trainer.num_iterations_per_epoch, trainer.num_val_iterations_per_epoch) == (3, 10, 2)
+    assert trainer.initial_lr == 3e-4
+    assert trainer.stock_values["num_epochs"] == 1000
+
+
+def test_regions_reach_the_network_and_the_plan_beside_the_checkpoint(tmp_path, monkeypatch):
+    trainer = make_trainer("nnUNetTrainerEGE", tmp_path, monkeypatch, labels=REGIONS)
+    trainer.initialize()
+    assert trainer.network.decoder.region_based
+    assert trainer.plans_manager.plans["configurations"]["3d"]["region_based"] is True
+    json.dumps(trainer.plans_manager.plans["configurations"])
+    trainer.train_step(batch(trainer))
+
+
+def test_labels_leave_the_plan_as_it_was(tmp_path, monkeypatch):
+    trainer = make_trainer("nnUNetTrainerEGE", tmp_path, monkeypatch)
+    trainer.initialize()
+    assert not trainer.network.decoder.region_based
+    assert "region_based" not in trainer.plans_manager.plans["configurations"]["3d"]
+
+
+@pytest.mark.parametrize("checkpoint", ["checkpoint_final.pth", "checkpoint_latest.pth", "checkpoint_best.pth"])
+def test_a_run_that_is_there_is_not_overwritten(checkpoint, tmp_path, monkeypatch):
+    trainer = make_trainer("nnUNetTrainerEGE", tmp_path, monkeypatch)
+    trainer.initialize()
+    trainer.save_checkpoint(f"{trainer.output_folder}/{checkpoint}")
+    with pytest.raises(RunExistsError, match=rf"already holds a run \({checkpoint}\).*Add --c to continue"):
+        trainer.on_train_start()
+
+
+def test_a_continued_run_takes_up_where_it_was(tmp_path, monkeypatch):
+    trainer = make_trainer("nnUNetTrainerEGEAdan_3epochs", tmp_path, monkeypatch)
+    trainer.initialize()
+    trainer.train_step(batch(trainer))
+    trainer.current_epoch = 1
+    path = f"{trainer.output_folder}/checkpoint_latest.pth"
+    trainer.save_checkpoint(path)
+
+    continued = make_trainer("nnUNetTrainerEGEAdan_3epochs", tmp_path, monkeypatch, continue_training=True)
+    continued.load_checkpoint(path)
+    continued._refuse_to_overwrite()
+    assert continued.current_epoch == 2
+    for ours, expected in zip(continued.network.parameters(), trainer.network.parameters(), strict=True):
+        assert torch.equal(ours, expected)
+    assert trainer.train_step(batch(trainer))["loss"] == continued.train_step(batch(continued))["loss"]
+
+
+def test_a_checkpoint_of_another_trainer_is_refused(tmp_path, monkeypatch):
+    other = make_trainer("nnUNetTrainerMBTFE", tmp_path, monkeypatch)
+    other.initialize()
+    other.save_checkpoint(str(tmp_path / "other.pth"))
+    trainer = make_trainer("nnUNetTrainerEGE", tmp_path, monkeypatch)
+    with pytest.raises(CheckpointError, match="was written by nnUNetTrainerMBTFE, this is nnUNetTrainerEGE: train with -tr"):
+        trainer.load_checkpoint(str(tmp_path / "other.pth"))
+
+
+@pytest.mark.parametrize("content", [b"", b"not a checkpoint", None])
+def test_a_corrupt_checkpoint_is_refused(content, tmp_path, monkeypatch):
+    path = tmp_path / "checkpoint_latest.pth"
+    if content is None:  # cut off while it was written
+        torch.save({"network_weights": torch.zeros(1000)}, path)
+        path.write_bytes(path.read_bytes()[:2000])
+    else:
+        path.write_bytes(content)
+    trainer = make_trainer("nnUNetTrainerEGE", tmp_path, monkeypatch)
+    with pytest.raises(CheckpointError, match="can't be read as a checkpoint"):
+        trainer.load_checkpoint(str(path))

@@ -1,0 +1,77 @@
+import pickle
+import subprocess
+import sys
+
+import pytest
+from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
+from nnunetv2.training.nnUNetTrainer.variants.loss.nnUNetTrainerDiceLoss import nnUNetTrainerDiceLoss
+from nnunetv2.training.nnUNetTrainer.variants.optimizer.nnUNetTrainerAdan import nnUNetTrainerAdan
+from nnunetv2.utilities.find_objects import recursive_find_trainer_class_by_name
+
+from nnunetv2_ext.errors import UnknownTrainerError
+from nnunetv2_ext.paths import SHIM
+from nnunetv2_ext.presets import PRESETS
+from nnunetv2_ext.trainers import losses, optimizers, resolve
+from nnunetv2_ext.trainers.resolve import trainer_class
+
+
+@pytest.fixture
+def _shim(monkeypatch):
+    monkeypatch.setenv("nnUNet_extTrainer", str(SHIM))
+
+
+@pytest.mark.usefixtures("_shim")
+@pytest.mark.parametrize("suffix", ["", "AdanDiceLoss", "_7epochs", "Adan_2epochs_4iters"])
+@pytest.mark.parametrize("preset", PRESETS)
+def test_the_host_finds_it_and_it_stays_one_picklable_class(preset, suffix):
+    name = f"nnUNetTrainer{preset}{suffix}"
+    found = recursive_find_trainer_class_by_name(name)
+    assert found is trainer_class(name)
+    assert found is recursive_find_trainer_class_by_name(name)
+    assert found.__name__ == name
+    assert issubclass(found, nnUNetTrainer)
+    assert pickle.loads(pickle.dumps(found)) is found
+
+
+@pytest.mark.usefixtures("_shim")
+def test_stock_trainers_stay_stock():
+    assert recursive_find_trainer_class_by_name("nnUNetTrainerAdan") is nnUNetTrainerAdan
+    assert recursive_find_trainer_class_by_name("nnUNetTrainerDiceLoss") is nnUNetTrainerDiceLoss
+
+
+@pytest.mark.usefixtures("_shim")
+def test_an_unknown_name_is_one_sentence_in_the_host_s_command():
+    command = [sys.executable, "-m", "nnunetv2.run.run_training", "4", "3d_fullres", "0", "-tr", "nnUNetTrainerEGGE"]
+    ended = subprocess.run([*command, "-device", "cpu"], capture_output=True, text=True, check=False)
+    assert ended.returncode == 1
+    assert "there is no trainer nnUNetTrainerEGGE. Did you mean nnUNetTrainerEGE" in ended.stderr
+    assert "Traceback" not in ended.stderr
+
+
+def test_a_folder_behind_ours_is_still_searched(monkeypatch, tmp_path):
+    (tmp_path / "mine.py").write_text(
+        "from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer\n"
+        "class nnUNetTrainerEGEMine(nnUNetTrainer): pass\n"
+    )
+    monkeypatch.setenv("nnUNet_extTrainer", f"{SHIM}:{tmp_path}")
+    assert recursive_find_trainer_class_by_name("nnUNetTrainerEGEMine").__name__ == "nnUNetTrainerEGEMine"
+
+
+def test_suffixes_put_mixins_before_the_base():
+    trainer = trainer_class("nnUNetTrainerEGEAdanDiceLoss")
+    assert issubclass(trainer, optimizers.AdanMixin)
+    assert issubclass(trainer, losses.DiceLossMixin)
+
+
+def test_length():
+    hyperparameters = trainer_class("nnUNetTrainerEGE_100epochs_25iters")._all_hyperparameters()
+    assert hyperparameters["num_epochs"] == 100
+    assert hyperparameters["num_iterations_per_epoch"] == 25
+    assert hyperparameters["num_val_iterations_per_epoch"] == 5
+    assert hyperparameters["save_every"] == 5
+
+
+def test_unknown_names():
+    with pytest.raises(UnknownTrainerError):
+        trainer_class("nnUNetTrainerNothing")
+    assert not hasattr(resolve, "nnUNetTrainerNothing")
