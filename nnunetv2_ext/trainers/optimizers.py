@@ -7,21 +7,13 @@ import torch
 from nnunetv2.training.lr_scheduler.polylr import PolyLRScheduler
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 
-from nnunetv2_ext.errors import ExtensionError
+from nnunetv2_ext.trainers.adan import Adan
 
 
 class AdanMixin(nnUNetTrainer):
-    """Adan (arXiv 2208.06677) with the settings of the host's nnUNetTrainerAdan: learning rate 1e-2, polynomial decay.
-
-    Raises:
-        ExtensionError: if adan-pytorch is not installed.
-    """
+    """Adan (arXiv 2208.06677) with the settings of the host's nnUNetTrainerAdan: learning rate 1e-2, polynomial decay."""
 
     def configure_optimizers(self) -> tuple[torch.optim.Optimizer, Any]:
-        try:
-            from adan_pytorch import Adan
-        except ImportError as error:
-            raise ExtensionError(f"{type(self).__name__} needs adan-pytorch: pip install adan-pytorch") from error
         optimizer = Adan(self.network.parameters(), lr=self.initial_lr, weight_decay=self.weight_decay)
         return optimizer, PolyLRScheduler(optimizer, self.initial_lr, self.num_epochs)
 
