@@ -1,5 +1,6 @@
 """The networks. A plan may name any of them as its ``network_class_name``; each takes the arguments of PlainConvUNet."""
 
 from nnunetv2_ext.architectures.ege import EGE
+from nnunetv2_ext.architectures.ege_unet import EGEUNet
 
-__all__ = ["EGE"]
+__all__ = ["EGE", "EGEUNet"]

@@ -16,13 +16,14 @@ class Operations(NamedTuple):
     transposed_convolution: type[nn.Module]
     batch_norm: type[nn.Module]
     instance_norm: type[nn.Module]
+    max_pool: type[nn.Module]
     interpolation: str
 
 
 OPERATIONS = {
-    1: Operations(nn.Conv1d, nn.ConvTranspose1d, nn.BatchNorm1d, nn.InstanceNorm1d, "linear"),
-    2: Operations(nn.Conv2d, nn.ConvTranspose2d, nn.BatchNorm2d, nn.InstanceNorm2d, "bilinear"),
-    3: Operations(nn.Conv3d, nn.ConvTranspose3d, nn.BatchNorm3d, nn.InstanceNorm3d, "trilinear"),
+    1: Operations(nn.Conv1d, nn.ConvTranspose1d, nn.BatchNorm1d, nn.InstanceNorm1d, nn.MaxPool1d, "linear"),
+    2: Operations(nn.Conv2d, nn.ConvTranspose2d, nn.BatchNorm2d, nn.InstanceNorm2d, nn.MaxPool2d, "bilinear"),
+    3: Operations(nn.Conv3d, nn.ConvTranspose3d, nn.BatchNorm3d, nn.InstanceNorm3d, nn.MaxPool3d, "trilinear"),
 }
 
 

@@ -1,8 +1,13 @@
 """EGE-UNet's modules (2D)."""
 
-from torch import nn
+from collections.abc import Sequence
 
+import torch
+from torch import Tensor, nn
+
+from nnunetv2_ext.architectures import EGEUNet
 from nnunetv2_ext.architectures.blocks import GAB, GHPA
+from nnunetv2_ext.architectures.operations import resize
 from tests.ports.port import Port, accept_any_shape, rename
 
 
@@ -13,6 +18,41 @@ def build_ghpa(dim_in: int, dim_out: int, x: int = 8, y: int = 8) -> nn.Module:
 def build_gab(dim_xh: int, dim_xl: int, k_size: int = 3, d_list: tuple = (1, 2, 5, 7)) -> nn.Module:
     assert (k_size, tuple(d_list)) == (3, (1, 2, 5, 7)), "the published code works with these alone"
     return GAB(dim_xh, dim_xl, dimensions=2)
+
+
+class PublishedEGEUNet(EGEUNet):
+    """Gives what the published network gives: probabilities of full size, the masks from coarse to fine, then the output."""
+
+    def forward(self, x: Tensor) -> list[Tensor]:
+        size = x.shape[2:]
+        return [torch.sigmoid(resize(logits, size)) for logits in self.decoder.predict(self.encoder(x), size)]
+
+
+def build_ege_unet(
+    num_classes: int = 1,
+    input_channels: int = 3,
+    c_list: Sequence[int] = (8, 16, 24, 32, 48, 64),
+    bridge: bool = True,
+    gt_ds: bool = True,
+) -> nn.Module:
+    assert bridge, "the published code runs with bridges alone"
+    assert gt_ds, "the published code runs with masks alone"
+    network = PublishedEGEUNet(
+        channels=c_list,
+        input_channels=input_channels,
+        num_classes=num_classes,
+        n_stages=len(c_list),
+        features_per_stage=c_list,
+        conv_op=nn.Conv2d,
+        kernel_sizes=3,
+        strides=[1, *[2] * (len(c_list) - 1)],
+        n_conv_per_stage=1,
+        n_conv_per_stage_decoder=1,
+    )
+    heads = network.decoder.seg_layers
+    for index in range(len(heads) - 1):  # the published masks have one channel, whatever the number of classes
+        heads[index] = nn.Conv2d(heads[index].in_channels, 1, 1)
+    return accept_any_shape(network)
 
 
 # the published code calls the first map xy, the one along H zx, the one along W zy
@@ -30,7 +70,27 @@ GAB_RULES = [
     (r"tail_conv\.(.*)", r"output.\1"),
 ]
 
+
+def ege_unet_key(official: str) -> str:
+    """Published layers count from 1; decoder, masks and their norms count from the coarsest, as ours, GABs from the finest."""
+    name, _, rest = official.partition(".")
+    if name == "final":
+        return f"decoder.seg_layers.5.{rest}"
+    kind, index = name[:-1], int(name[-1]) - 1
+    if kind in ("encoder", "decoder"):
+        layer = rest.removeprefix("0.")
+        is_ghpa = index >= 3 if kind == "encoder" else index < 3
+        return f"{kind}.stages.{index}.0.{rename(GHPA_RULES)(layer) if is_ghpa else layer}"
+    return {
+        "ebn": f"encoder.stages.{index}.1.{rest}",
+        "dbn": f"decoder.stages.{index}.1.{rest}",
+        "gt_conv": f"decoder.seg_layers.{index}.{rest.removeprefix('0.')}",
+        "GAB": f"decoder.bridges.{4 - index}.{rename(GAB_RULES)(rest) if kind == 'GAB' else rest}",
+    }[kind]
+
+
 PORTS = {
+    "ege2d.EGEUNet": Port(build_ege_unet, ege_unet_key),
     "ege2d.GHPA": Port(build_ghpa, rename(GHPA_RULES)),
     "ege2d.GAB": Port(build_gab, rename(GAB_RULES)),
 }
