@@ -1,13 +1,17 @@
 """EGE-UNet's modules (2D)."""
 
 from collections.abc import Sequence
+from types import SimpleNamespace
+from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from nnunetv2_ext.architectures import EGEUNet
 from nnunetv2_ext.architectures.blocks import GAB, GHPA
 from nnunetv2_ext.architectures.operations import resize
+from nnunetv2_ext.trainers.ege_loss import EGELossMixin
 from tests.ports.port import Port, accept_any_shape, rename
 
 
@@ -55,6 +59,42 @@ def build_ege_unet(
     return accept_any_shape(network)
 
 
+class LossTrainer(EGELossMixin):
+    """As much of a trainer as its loss is built from: one region, and as many outputs as the published network has."""
+
+    def __init__(self, *, has_regions: bool = True, ignore_label: int | None = None, outputs: int = 6) -> None:
+        self.is_ddp, self.enable_deep_supervision, self.device = False, outputs > 1, torch.device("cpu")
+        self.label_manager = SimpleNamespace(has_regions=has_regions, ignore_label=ignore_label)
+        pools = [[1, 1], *[[2, 2]] * outputs]
+        self.configuration_manager = SimpleNamespace(batch_dice=True, pool_op_kernel_sizes=pools)
+
+
+class SumsInDouble(TorchFunctionMode):
+    """Lets the host's loss, which works in float32 here and there, keep the precision of the published numbers."""
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        func = torch.Tensor.double if func is torch.Tensor.float else func
+        args = [torch.float64 if arg is torch.float32 else arg for arg in args]
+        kwargs = {name: torch.float64 if arg is torch.float32 else arg for name, arg in (kwargs or {}).items()}
+        return func(*args, **kwargs)
+
+
+class PublishedLoss(nn.Module):
+    """Takes what the published loss takes: probabilities, the masks from coarse to fine, all channels as one."""
+
+    def __init__(self, wb: float = 1, wd: float = 1) -> None:
+        super().__init__()
+        self.loss = LossTrainer()._build_loss()
+        self.loss.loss.weight_ce, self.loss.loss.weight_dice = wb, wd
+
+    def forward(self, masks: Sequence[Tensor], output: Tensor, target: Tensor) -> Tensor:
+        logits = [torch.logit(probabilities).flatten(1)[:, None] for probabilities in (output, *reversed(masks))]
+        with SumsInDouble():
+            loss = self.loss(logits, [target.flatten(1)[:, None]])
+        # the host's Dice loss is that of the paper less one
+        return loss + self.loss.loss.weight_dice * sum(self.loss.weight_factors)
+
+
 # the published code calls the first map xy, the one along H zx, the one along W zy
 GHPA_RULES = [
     *((rf"params_{name}", rf"maps.{index}.grid") for index, name in enumerate(("xy", "zx", "zy"))),
@@ -91,6 +131,7 @@ def ege_unet_key(official: str) -> str:
 
 PORTS = {
     "ege2d.EGEUNet": Port(build_ege_unet, ege_unet_key),
+    "ege2d.GT_BceDiceLoss": Port(PublishedLoss, rename([])),
     "ege2d.GHPA": Port(build_ghpa, rename(GHPA_RULES)),
     "ege2d.GAB": Port(build_gab, rename(GAB_RULES)),
 }
