@@ -2,5 +2,6 @@
 
 from nnunetv2_ext.architectures.ege import EGE
 from nnunetv2_ext.architectures.ege_unet import EGEUNet
+from nnunetv2_ext.architectures.mca_net import MCANet
 
-__all__ = ["EGE", "EGEUNet"]
+__all__ = ["EGE", "EGEUNet", "MCANet"]
