@@ -107,6 +107,34 @@ def test_finite_under_autocast(dimensions: int) -> None:
     assert_finite_under_autocast(EGEUNet(**plan_arguments(dimensions)), patch(dimensions))
 
 
+def test_the_forward_in_the_papers_words() -> None:
+    torch.manual_seed(0)
+    network = EGEUNet(**plan_arguments(3, 3, deep_supervision=True))
+    (conv1, norm1, *_), (ghpa2, norm2, *_), (ghpa3, *_) = network.encoder.stages
+    decoder1, decoder2 = network.decoder.stages
+    head2, head1, final = network.decoder.seg_layers
+    bridge2, bridge1 = network.decoder.bridges
+
+    def pool(x: torch.Tensor) -> torch.Tensor:
+        return functional.gelu(functional.max_pool3d(x, 2))
+
+    def double(x: torch.Tensor) -> torch.Tensor:
+        return functional.interpolate(x, scale_factor=2, mode="trilinear", align_corners=True)
+
+    def evidence(logits: torch.Tensor) -> torch.Tensor:
+        return logits[:, 1:].exp().sum(1, keepdim=True).log() - logits[:, :1]
+
+    skip1 = pool(norm1(conv1(patch(3))))
+    skip2 = pool(norm2(ghpa2(skip1)))
+    deepest = functional.gelu(ghpa3(skip2))
+    out2 = functional.gelu(decoder1(deepest))
+    skip2 = bridge2(deepest, skip2, evidence(head2(out2)))
+    out1 = functional.gelu(double(decoder2(out2 + skip2)))
+    skip1 = bridge1(skip2, skip1, evidence(head1(out1)))
+    for ours, expected in zip(network(patch(3)), (double(final(out1 + skip1)), head1(out1)), strict=True):
+        torch.testing.assert_close(ours, expected)
+
+
 def test_without_masks_the_predictions_of_the_deeper_stages_change_nothing() -> None:
     torch.manual_seed(0)
     for masks in (True, False):

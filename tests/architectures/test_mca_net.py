@@ -61,6 +61,27 @@ def test_squeezing_each_map_by_itself_is_squeezing_their_concatenation() -> None
     torch.testing.assert_close(squeeze(maps, (4, 6, 5)), block(torch.cat(resized, 1)))
 
 
+def test_the_decoder_in_the_papers_words() -> None:
+    decoder = network_of(3, 3).decoder.eval()
+    first, *others = torch.randn(2, 4, 8, 16, 12), torch.randn(2, 8, 4, 8, 6), torch.randn(2, 12, 2, 4, 3)
+
+    def interpolate(x: torch.Tensor, size: tuple[int, ...]) -> torch.Tensor:
+        return functional.interpolate(x, size=size, mode="trilinear", align_corners=False)
+
+    squeezed = decoder.squeeze.block(torch.cat([interpolate(x, (4, 8, 6)) for x in others], 1))
+    attended = decoder.attention(squeezed)
+    x = torch.cat((interpolate(attended, (8, 16, 12)), first), 1)
+    for separable in (decoder.refine[:2], decoder.refine[2:4]):
+        depthwise, pointwise = separable
+        assert (depthwise.conv.groups, depthwise.conv.kernel_size) == (12, (3, 3, 3))
+        assert (pointwise.conv.groups, pointwise.conv.kernel_size) == (1, (1, 1, 1))
+        x = pointwise(depthwise(x))
+    coarser, finest = decoder.seg_layers
+    decoder.deep_supervision = True
+    for ours, expected in zip(decoder([first, *others]), (finest(decoder.refine[4](x)), coarser(attended)), strict=True):
+        torch.testing.assert_close(ours, expected)
+
+
 def test_every_stage_reaches_the_output() -> None:
     network = network_of(3, 4).eval()
     maps = [x.detach().requires_grad_() for x in network.encoder(patch(3, (16, 16, 16)))]
