@@ -116,9 +116,9 @@ class MCANet(Network):
 
     Differs from the paper: nD; the plan's encoder instead of MSCAN, norm and nonlinearity of the plan, any number of stages;
     the output has the resolution of the input, where the paper's has a quarter of it. The paper attends at the resolution of
-    its E1, a quarter of the input's. Here the default is that of stage 1, half the input's, since nothing finer enters the
-    attention and a volume at full resolution would need eight times the memory; ``attention_stage=0`` is the paper's wiring.
-    The paper has one output; those of deep supervision are a conv k1 of the attended map, interpolated to each stage.
+    its E1. Here the default is that of stage 1, because nothing finer enters the attention and a volume has an eighth of the
+    voxels there; ``attention_stage=0`` is the paper's wiring. The paper has one output; those of deep supervision are a
+    conv k1 of the attended map, interpolated to each stage.
 
     Args:
         heads: heads of the attention, a divisor of the second stage's features.

@@ -71,6 +71,7 @@ class CrossAxisAttention(nn.Module):
         PlanError: if the heads don't divide the channels.
 
     Example:
+        >>> import torch
         >>> CrossAxisAttention(8, dimensions=3, heads=2)(torch.zeros(2, 8, 1, 6, 7)).shape
         torch.Size([2, 8, 1, 6, 7])
     """
