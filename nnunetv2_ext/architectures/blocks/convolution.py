@@ -20,6 +20,7 @@ class ConvBlock(nn.Sequential):
         out_channels: channels of the output.
         kernel_size: odd, one number or one per axis; the padding keeps the size.
         stride: one number or one per axis.
+        groups: groups of the convolution.
         bias: whether the convolution has one.
         norm: class of the norm, or None for none.
         nonlinearity: class of the nonlinearity, or None for none.
@@ -37,6 +38,7 @@ class ConvBlock(nn.Sequential):
         *,
         kernel_size: int | Sequence[int] = 3,
         stride: int | Sequence[int] = 1,
+        groups: int = 1,
         bias: bool = False,
         norm: type[nn.Module] | None = None,
         norm_arguments: dict[str, Any] | None = None,
@@ -55,6 +57,7 @@ class ConvBlock(nn.Sequential):
             kernel,
             stride=per_axis(stride, dimensions),
             padding=same_padding(kernel),
+            groups=groups,
             bias=bias,
         )
         if dropout is not None:

@@ -67,6 +67,7 @@ class GHPA(nn.Module):
         dimensions: number of spatial dimensions n, 2 or 3.
         grid: size of the maps' parameters, one number or one per spatial axis.
         kernel_size: one number or one per axis.
+        maps: whether there are maps; without them their groups pass as they are, as if every map were one everywhere.
 
     Shape:
         ``(N, in_channels, *spatial)`` to ``(N, out_channels, *spatial)``, for any size.
@@ -87,6 +88,7 @@ class GHPA(nn.Module):
         dimensions: int,
         grid: int | Sequence[int] = 8,
         kernel_size: int | Sequence[int] = 3,
+        maps: bool = True,
     ) -> None:
         super().__init__()
         groups = dimensions + 2
@@ -100,7 +102,7 @@ class GHPA(nn.Module):
         convolution = operations(dimensions).convolution
         self.norm = ChannelLayerNorm(in_channels)
         self.maps = nn.ModuleList(
-            HadamardMap(width, axes, dimensions=dimensions, grid=grid, kernel=kernel)
+            HadamardMap(width, axes, dimensions=dimensions, grid=grid, kernel=kernel) if maps else nn.Identity()
             for width, axes in zip(self.widths[:-1], kept_axes, strict=True)
         )
         last = self.widths[-1]
