@@ -87,7 +87,8 @@ def feature_map_size(network: "Network", input_size: Sequence[int]) -> int:
         network: a network of ours, on any device.
         input_size: spatial size of the patch.
     """
-    stock = PlainConvUNet(**network.plan.arguments)
+    with torch.device("meta"):  # weights that nobody draws and that take no memory
+        stock = PlainConvUNet(**network.plan.arguments)
     ours = deepcopy(network)
     patch = torch.zeros(1, network.plan.input_channels, *input_size, device="meta")
     counted = [step_memory(net.to("meta"), patch).activations for net in (ours, stock)]
