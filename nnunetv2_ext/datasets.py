@@ -30,10 +30,13 @@ def dataset_name(dataset: str) -> str:
     Raises:
         DatasetError: if there is none or more than one of that id.
     """
+    folder = host_folder("nnUNet_preprocessed")
     try:
         return str(maybe_convert_to_dataset_name(dataset))
     except (RuntimeError, ValueError) as error:
-        raise DatasetError(f"dataset {dataset}: {error}") from error
+        raise DatasetError(
+            f"dataset {dataset}: {str(error).split('. ')[0]}. Preprocessed data is looked for in {folder}."
+        ) from error
 
 
 def read_json(dataset: str, file_name: str, cure: str) -> dict[str, Any]:

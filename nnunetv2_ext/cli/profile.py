@@ -131,26 +131,27 @@ def _print_table(report: dict[str, Any]) -> None:
     rows, batch = report["trainers"], report["input_shape"][0]
     # title, name, unit, decimals
     columns: list[tuple[str, str, float, int]] = [
-        ("Parameters, M", "parameters", 1e6, 2),
-        ("GMACs, batch 1", "gmacs", 1, 1),
-        ("GFLOPs, batch 1", "gflops", 1, 1),
-        (f"GFLOPs, batch {batch}", "batch_gflops", 1, 1),
-        ("Peak, GiB", "peak_bytes", 2**30, 2),
-        ("Kept, GiB", "kept_bytes", 2**30, 2),
-        ("Step, s", "seconds", 1, 3),
-        ("On GPU, GiB", "gpu_bytes", 2**30, 2),
+        ("Params\nM", "parameters", 1e6, 2),
+        ("GMACs\nbatch 1", "gmacs", 1, 1),
+        ("GFLOPs\nbatch 1", "gflops", 1, 1),
+        (f"GFLOPs\nbatch {batch}", "batch_gflops", 1, 1),
+        ("Peak\nGiB", "peak_bytes", 2**30, 2),
+        ("Kept\nGiB", "kept_bytes", 2**30, 2),
+        ("Step\ns", "seconds", 1, 3),
+        ("On GPU\nGiB", "gpu_bytes", 2**30, 2),
     ]
     columns = [column for column in columns if any(row[column[1]] is not None for row in rows)]
-    table = Table(title=f"{report['case']}, input {report['input_shape']}", box=box.SIMPLE_HEAD)
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
     table.add_column(f"{PREFIX}...", no_wrap=True)
     for column in columns:
         table.add_column(column[0], justify="right")
     for row in rows:
         cells = []
         for _, name, unit, decimals in columns:
-            ratio = f"\n({row['ratios'][name]:.2f}x)" if row["ratios"][name] and row is not rows[0] else ""
+            ratio = f"\n{row['ratios'][name]:.2f}x" if row["ratios"][name] and row is not rows[0] else ""
             cells.append("" if row[name] is None else f"{row[name] / unit:,.{decimals}f}{ratio}")
         table.add_row(Text(row["trainer"].removeprefix(PREFIX) or "(stock)"), *cells)
+    click.echo(f"{report['case']}, input {' x '.join(map(str, report['input_shape']))}")
     Console(highlight=False).print(table)
     click.echo(f"Peak and Kept: a training step of batch {batch} in float32, counted, without weights, input and optimizer.")
     if any(row["seconds"] is not None for row in rows) and report["device"] == "cpu":

@@ -5,19 +5,27 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
-from nnunetv2_ext.profiling.profile import Profile
-from nnunetv2_ext.trainers.names import PREFIX
+from nnunetv2_ext.profiling.profile import STOCK, Profile
 
 
 def plot_profiles(profiles: Sequence[Profile], title: str, file: Path) -> None:
     """Draws the operations of a forward against the peak memory of a training step, the stock trainer in another colour."""
     figure = Figure(figsize=(8, 6), layout="constrained")
     axes = figure.subplots()
-    for index, profile in enumerate(profiles):
-        if profile.counts:
-            point = (profile.counts.gflops, profile.counts.peak_bytes / 2**30)
-            axes.scatter(*point, color="black" if index == 0 else "tab:blue")
-            axes.annotate(profile.trainer.removeprefix(PREFIX) or "stock", point, (4, 4), textcoords="offset points")
+    points = [(row.counts.peak_bytes / 2**30, row.counts.gflops, row.trainer) for row in profiles if row.counts]
+    most = max((gflops for _, gflops, _ in points), default=0.0)
+    # Names point inwards, and of neighbours in memory one is above its point and one below, so that they stay apart.
+    for index, (gib, gflops, trainer) in enumerate(sorted(points)):
+        left, above = gflops > most / 2, index % 2
+        axes.scatter(gflops, gib, color="black" if trainer == STOCK else "tab:blue")
+        axes.annotate(
+            trainer.removeprefix(STOCK) or "stock",
+            (gflops, gib),
+            (-5 if left else 5, 5 if above else -5),
+            textcoords="offset points",
+            horizontalalignment="right" if left else "left",
+            verticalalignment="bottom" if above else "top",
+        )
     axes.set(xlabel="GFLOPs of a forward, batch 1", ylabel="GiB at the peak of a training step, float32, counted", title=title)
     axes.grid(alpha=0.3)
     figure.savefig(file, dpi=150, format="png")
