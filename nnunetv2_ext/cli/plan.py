@@ -18,7 +18,7 @@ CONFIGURATIONS = ("2d", "3d_fullres", "3d_lowres", "3d_cascade_fullres")
 @click.option("-a", "--preset", required=True, type=click.Choice(list(PRESETS)), help="Whose network to plan for.")
 @click.option("--gpu-memory", default=8.0, show_default=True, type=click.FloatRange(min=0, min_open=True), help="In GB.")
 @click.option("-c", "--configurations", multiple=True, type=click.Choice(CONFIGURATIONS), help="One or more; all if left out.")
-@click.option("--overwrite", is_flag=True, help="Replace plans of that name.")
+@click.option("--overwrite", is_flag=True, help="Replace what plans of that name have of these configurations.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
 def plan(dataset: str, preset: str, gpu_memory: float, configurations: tuple[str, ...], overwrite: bool, as_json: bool) -> None:
     """Write plans of a dataset for a preset and a GPU's memory.
@@ -36,7 +36,8 @@ def plan(dataset: str, preset: str, gpu_memory: float, configurations: tuple[str
     with Console(stderr=True).status(f"Planning {preset} for {name}"), redirect_stdout(StringIO()):
         plans = write_plans(name, row, gpu_memory=gpu_memory, configurations=configurations, overwrite=overwrite)
 
-    planned = {key: value for key, value in plans["configurations"].items() if not configurations or key in configurations}
+    # The host keeps configurations of other names that plans of that name already had.
+    planned = {key: plans["configurations"][key] for key in configurations or CONFIGURATIONS if key in plans["configurations"]}
     without_data = [key for key in planned if not (folder / name / _identifier(plans, key)).is_dir()]
     lines = _next_lines(int(name[7:10]), row, plans_name(row), list(planned), without_data)
     file = folder / name / f"{plans_name(row)}.json"

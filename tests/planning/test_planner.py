@@ -35,6 +35,13 @@ def small(dataset):
     return dataset
 
 
+@pytest.fixture
+def light(small, monkeypatch):
+    """The small dataset, and an estimate that takes no time."""
+    monkeypatch.setattr(PresetPlanner, "static_estimate_VRAM_usage", lambda *_: 10**6)
+    return small
+
+
 def flat(value, path=()):
     if isinstance(value, dict):
         return {key: leaf for name, inner in value.items() for key, leaf in flat(inner, (*path, name)).items()}
@@ -57,13 +64,13 @@ def test_the_plans_differ_from_the_hosts_in_named_keys_alone(small):
 
 
 @every_preset
-def test_the_plans_build_the_presets_network(small, preset):
+def test_the_plans_build_the_presets_network(light, preset):
     from nnunetv2.utilities.get_network_from_plans import get_network_from_plans
     from nnunetv2.utilities.plans_handling.plans_handler import ConfigurationManager
 
     from nnunetv2_ext.trainers.networks import build_network
 
-    planner = quiet(PresetPlanner, small.name, preset=preset)
+    planner = quiet(PresetPlanner, light.name, preset=preset)
     plan = planner.get_plans_for_configuration([1.0, 1.0], [32, 32], "any", 1e9, {})
     architecture = json.loads(json.dumps(plan["architecture"]))
     for name in preset.plan_facts:
@@ -75,13 +82,13 @@ def test_the_plans_build_the_presets_network(small, preset):
     assert [(k, v.shape) for k, v in named.state_dict().items()] == [(k, v.shape) for k, v in ours.state_dict().items()]
 
 
-def test_regions_are_a_fact_of_the_plan(small):
+def test_regions_are_a_fact_of_the_plan(light):
     if "region_based" not in FIRST.plan_facts:
         pytest.skip("the preset doesn't ask for it")
-    arguments = written(small)["configurations"]["2d"]["architecture"]["arch_kwargs"]
+    arguments = written(light)["configurations"]["2d"]["architecture"]["arch_kwargs"]
     assert arguments["region_based"] is False
-    small.describe(labels={"background": 0, "whole": [1, 2], "part": [2]}, regions_class_order=[1, 2])
-    arguments = written(small, overwrite=True)["configurations"]["2d"]["architecture"]["arch_kwargs"]
+    light.describe(labels={"background": 0, "whole": [1, 2], "part": [2]}, regions_class_order=[1, 2])
+    arguments = written(light, overwrite=True)["configurations"]["2d"]["architecture"]["arch_kwargs"]
     assert arguments["region_based"] is True
 
 
@@ -105,23 +112,23 @@ def test_memory_that_no_patch_fits_into_is_said(small):
         written(small, gpu_memory=0.001)
 
 
-def test_plans_are_not_overwritten_unless_asked(small):
-    before = written(small)
+def test_plans_are_not_overwritten_unless_asked(light):
+    before = written(light)
     with pytest.raises(DatasetError, match=r"already exists\. Add --overwrite"):
-        written(small)
-    assert written(small, overwrite=True) == before
+        written(light)
+    assert written(light, overwrite=True) == before
 
 
-def test_a_missing_fingerprint_is_said(small):
-    (small.preprocessed / "dataset_fingerprint.json").unlink()
+def test_a_missing_fingerprint_is_said(light):
+    (light.preprocessed / "dataset_fingerprint.json").unlink()
     with pytest.raises(DatasetError, match="nnUNetv2_extract_fingerprint -d 7"):
-        written(small)
+        written(light)
 
 
-def test_only_what_is_wanted_is_written(small):
-    assert list(written(small, configurations=["2d"])["configurations"]) == ["2d"]
+def test_only_what_is_wanted_is_written(light):
+    assert list(written(light, configurations=["2d"])["configurations"]) == ["2d"]
     with pytest.raises(DatasetError, match="no configuration 3d_lowres in 24 GB; it has 2d, 3d_fullres"):
-        written(small, configurations=["3d_lowres"], overwrite=True)
+        written(light, configurations=["3d_lowres"], overwrite=True)
 
 
 def test_a_cascade_brings_what_it_builds_upon(small):
