@@ -7,7 +7,8 @@
     ├── PlanError             a plan that a network can't be built from; also a ValueError
     ├── InputSizeError        an input that a network can't process; also a ValueError
     ├── CheckpointError       a checkpoint that is corrupt or of another network; also a RuntimeError
-    └── RunExistsError        a training folder that already holds a run; also a RuntimeError
+    ├── RunExistsError        a training folder that already holds a run; also a RuntimeError
+    └── DatasetError          a dataset that lacks what is needed, or already has it; also a RuntimeError
 
 They derive from ``SystemExit`` because most of them are raised inside the host's commands, which catch nothing: Python then
 prints the sentence alone and exits with status 1, instead of a stack trace from the depths. In code they are caught like
@@ -41,3 +42,7 @@ class CheckpointError(ExtensionError, RuntimeError):
 
 class RunExistsError(ExtensionError, RuntimeError):
     """A training folder that already holds a run."""
+
+
+class DatasetError(ExtensionError, RuntimeError):
+    """A dataset whose folders lack what is needed, or already have what would be written."""

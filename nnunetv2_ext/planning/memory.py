@@ -2,8 +2,9 @@
 
 import gc
 import weakref
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from copy import deepcopy
+from itertools import accumulate
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
@@ -23,13 +24,8 @@ class StepMemory(NamedTuple):
     """what the forward keeps for the backward"""
     peak: int
     """the most that is alive at any time in forward and backward"""
-    gradients: int
-    """the gradients of the parameters, which are part of the peak"""
-
-    @property
-    def activations(self) -> int:
-        """The peak without the gradients of the parameters."""
-        return self.peak - self.gradients
+    activations: int
+    """the most that is alive beside the gradients of the parameters, which is what grows with patch and batch"""
 
 
 class LiveBytes(TorchDispatchMode):
@@ -37,8 +33,9 @@ class LiveBytes(TorchDispatchMode):
 
     def __init__(self) -> None:
         super().__init__()
-        self.live = self.peak = 0
-        self._sizes: dict[int, int] = {}
+        self.live = 0
+        self._numbers: dict[int, int] = {}
+        self._changes: list[tuple[int, int]] = []
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         out = func(*args, **(kwargs or {}))
@@ -47,16 +44,25 @@ class LiveBytes(TorchDispatchMode):
                 self._follow(tensor.untyped_storage())
         return out
 
+    def peak(self, without: Iterable[Tensor] = ()) -> int:
+        """The most bytes that were alive at any time, those of some tensors that still are not counted."""
+        dropped = {self._numbers.get(tensor.untyped_storage()._cdata) for tensor in without}
+        live = accumulate(size for number, size in self._changes if number not in dropped)
+        return max(live, default=0)
+
     def _follow(self, storage: torch.UntypedStorage) -> None:
         key = storage._cdata
-        if key not in self._sizes:
-            self._sizes[key] = storage.nbytes()
-            self.live += storage.nbytes()
-            self.peak = max(self.peak, self.live)
-            weakref.finalize(storage, self._freed, key)
+        if key not in self._numbers:
+            number = self._numbers[key] = len(self._changes)
+            self._change(number, storage.nbytes())
+            weakref.finalize(storage, self._freed, key, storage.nbytes())
 
-    def _freed(self, key: int) -> None:
-        self.live -= self._sizes.pop(key, 0)
+    def _freed(self, key: int, size: int) -> None:
+        self._change(self._numbers.pop(key), -size)
+
+    def _change(self, number: int, size: int) -> None:
+        self.live += size
+        self._changes.append((number, size))
 
 
 def step_memory(network: nn.Module, *inputs: Tensor) -> StepMemory:
@@ -71,9 +77,10 @@ def step_memory(network: nn.Module, *inputs: Tensor) -> StepMemory:
         loss = torch.stack([output.square().mean() for output in _tensors(network(*inputs))]).sum()
         kept = memory.live
         loss.backward()
-    gradients = sum(p.grad.nbytes for p in network.parameters() if p.grad is not None)
+    gradients = [parameter.grad for parameter in network.parameters() if parameter.grad is not None]
+    counted = StepMemory(kept, memory.peak(), memory.peak(without=gradients))
     network.zero_grad(set_to_none=True)
-    return StepMemory(kept, memory.peak, gradients)
+    return counted
 
 
 def feature_map_size(network: "Network", input_size: Sequence[int]) -> int:
@@ -87,7 +94,8 @@ def feature_map_size(network: "Network", input_size: Sequence[int]) -> int:
         network: a network of ours, on any device.
         input_size: spatial size of the patch.
     """
-    stock = PlainConvUNet(**network.plan.arguments)
+    with torch.device("meta"):  # weights that nobody draws and that take no memory
+        stock = PlainConvUNet(**network.plan.arguments)
     ours = deepcopy(network)
     patch = torch.zeros(1, network.plan.input_channels, *input_size, device="meta")
     counted = [step_memory(net.to("meta"), patch).activations for net in (ours, stock)]

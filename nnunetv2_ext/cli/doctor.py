@@ -1,0 +1,50 @@
+"""``nnUNetv2_ext doctor``"""
+
+import json
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from nnunetv2_ext.installation import Check
+
+COLOURS = {"ok": "green", "warning": "yellow", "wrong": "bold red"}
+
+
+@click.command(epilog="Example: nnUNetv2_ext doctor --json")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
+@click.pass_context
+def doctor(context: click.Context, as_json: bool) -> None:
+    """Check the installation, with a cure for what is wrong.
+
+    Exit code 1 if something is wrong; a warning is not.
+    """
+    from rich.console import Console
+
+    from nnunetv2_ext.installation import checks
+
+    with Console(stderr=True).status("Looking at the installation"):
+        rows = list(checks())
+    if as_json:
+        click.echo(json.dumps([row._asdict() for row in rows], indent=2))
+    else:
+        _print_table(rows)
+    context.exit(any(row.state == "wrong" for row in rows))
+
+
+def _print_table(rows: "list[Check]") -> None:
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=box.SIMPLE_HEAD)
+    for column in ("Check", "State", "Found"):
+        table.add_column(column, overflow="fold")
+    for row in rows:
+        table.add_row(Text(row.name), Text(row.state, COLOURS[row.state]), Text(row.found))
+    Console(highlight=False).print(table)
+    # Beside the table, so that a line to type can be copied whole.
+    for row in rows:
+        if row.cure and row.state != "ok":
+            click.echo(f"{row.name}: {row.cure}")

@@ -1,0 +1,145 @@
+"""Plans for a preset's network: the host's planner, with what this network needs in place of what a U-Net needs."""
+
+from collections.abc import Collection, Mapping, Sequence
+from copy import deepcopy
+from functools import partial
+from typing import Any
+
+import torch
+from nnunetv2.experiment_planning.experiment_planners.default_experiment_planner import ExperimentPlanner
+from nnunetv2.experiment_planning.plan_and_preprocess_api import plan_experiment_dataset
+from nnunetv2.utilities.label_handling.label_handling import LabelManager
+from nnunetv2.utilities.plans_handling.plans_handler import ConfigurationManager
+
+from nnunetv2_ext.datasets import host_folder, read_json
+from nnunetv2_ext.errors import DatasetError, ExtensionError, PlanError
+from nnunetv2_ext.presets import Preset
+from nnunetv2_ext.trainers.networks import build_network, network_arguments
+
+STOCK_PLANS = "nnUNetPlans"
+
+
+class PresetPlanner(ExperimentPlanner):
+    """The host's default planner for a preset's network.
+
+    The plans differ from the host's in the network and in what follows from its memory: patch, batch, and stages. They name
+    the network's class, so stock trainers train it and nnUNetv2_predict predicts with it, without nnUNet_extTrainer.
+
+    Args:
+        arguments: as the host's planner takes them.
+        preset: whose network is planned for.
+        configurations: the configurations to write, with those they build upon; all if empty.
+        options: as the host's planner takes them.
+    """
+
+    def __init__(self, *arguments: Any, preset: Preset, configurations: Collection[str] = (), **options: Any) -> None:
+        super().__init__(*arguments, plans_name=plans_name(preset), **options)
+        self.preset = preset
+        self.wanted = configurations
+
+    def generate_data_identifier(self, configuration_name: str) -> str:
+        """The host's, so that its preprocessed data is used, but for 3d_lowres, whose spacing follows from the patch."""
+        plans = self.plans_identifier if configuration_name == "3d_lowres" else STOCK_PLANS
+        return f"{plans}_{configuration_name}"
+
+    # The host's is a static method, but calls it on the planner, which knows the network.
+    def static_estimate_VRAM_usage(  # noqa: N802
+        self,
+        patch_size: Sequence[int],
+        input_channels: int,
+        output_channels: int,
+        arch_class_name: str,
+        arch_kwargs: Mapping[str, Any],
+        arch_kwargs_req_import: Sequence[str],
+    ) -> int:
+        """What the network needs at this patch, in the host's unit.
+
+        Raises:
+            PlanError: if the network can't be built for this patch or process it.
+        """
+        architecture = {
+            "network_class_name": arch_class_name,
+            "arch_kwargs": arch_kwargs,
+            "_kw_requires_import": arch_kwargs_req_import,
+        }
+        patch = [int(size) for size in patch_size]
+        configuration = self._configuration({"patch_size": patch, "architecture": architecture})
+        try:
+            if min(patch) < 1:
+                raise PlanError("nothing is left of the patch")
+            with torch.device("meta"):
+                network = build_network(
+                    self.preset, configuration, input_channels, output_channels, deep_supervision=False
+                )  # as the host estimates
+            return network.compute_conv_feature_map_size(patch)  # type: ignore[operator]
+        except ExtensionError as error:
+            raise PlanError(
+                f"no patch of {self.dataset_name} was found on which {self.preset.name} fits into {self.UNet_vram_target_GB:g} "
+                f"GB; at {patch} the search ended: {error} Plan for more memory, or for a lighter preset."
+            ) from error
+
+    def get_plans_for_configuration(self, *arguments: Any, **options: Any) -> dict[str, Any]:
+        """The host's, with the preset's network in it."""
+        plan = super().get_plans_for_configuration(*arguments, **options)
+        plan["architecture"] |= {
+            "network_class_name": self.preset.network,
+            "arch_kwargs": deepcopy(network_arguments(self.preset, self._configuration(plan))),
+        }
+        return plan
+
+    def save_plans(self, plans: dict[str, Any]) -> None:
+        """Saves those configurations that are wanted.
+
+        Raises:
+            DatasetError: if one of them isn't there.
+        """
+        planned = plans["configurations"]
+        if missing := [name for name in self.wanted if name not in planned]:
+            raise DatasetError(
+                f"{self.dataset_name} has no configuration {', '.join(missing)} in {self.UNet_vram_target_GB:g} GB; it has "
+                f"{', '.join(planned)}."
+            )
+        if self.wanted:
+            needed = {name for wanted in self.wanted for name in _with_those_it_builds_upon(wanted, planned)}
+            plans["configurations"] = {name: plan for name, plan in planned.items() if name in needed}
+        super().save_plans(plans)
+
+    def _configuration(self, plan: Mapping[str, Any]) -> ConfigurationManager:
+        labels = LabelManager(self.dataset_json["labels"], self.dataset_json.get("regions_class_order"))
+        return ConfigurationManager({**plan, "region_based": labels.has_regions})
+
+
+def plans_name(preset: Preset) -> str:
+    """The name of the plans for a preset, as nnU-Net's ``-p`` takes it."""
+    return f"nnUNet{preset.name}Plans"
+
+
+def write_plans(
+    dataset: str, preset: Preset, *, gpu_memory: float, configurations: Collection[str] = (), overwrite: bool = False
+) -> dict[str, Any]:
+    """Plans a dataset for a preset and saves the plans where nnU-Net looks for them.
+
+    Args:
+        dataset: the dataset's name.
+        preset: whose network is planned for.
+        gpu_memory: memory to fit into, in the host's GB.
+        configurations: the configurations to write, with those they build upon; all if empty.
+        overwrite: whether plans of that name may be there already.
+
+    Raises:
+        DatasetError: if the dataset's fingerprint is missing, or there are plans already.
+        PlanError: if the network doesn't fit.
+    """
+    read_json(dataset, "dataset_fingerprint.json", f"First run: nnUNetv2_extract_fingerprint -d {int(dataset[7:10])}")
+    file = host_folder("nnUNet_preprocessed") / dataset / f"{plans_name(preset)}.json"
+    if file.exists() and not overwrite:
+        raise DatasetError(f"{file} already exists. Add --overwrite to replace it, or move it away.")
+    host_folder("nnUNet_raw")
+    planner = partial(PresetPlanner, preset=preset, configurations=configurations)
+    plans, _ = plan_experiment_dataset(dataset, planner, gpu_memory_target_in_gb=gpu_memory)
+    return plans
+
+
+def _with_those_it_builds_upon(name: str, configurations: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    below = [configurations[name][key] for key in ("inherits_from", "previous_stage") if key in configurations[name]]
+    return [name, *(deeper for other in below for deeper in _with_those_it_builds_upon(other, configurations))]

@@ -1,0 +1,1 @@
+"""What a trainer costs: parameters, operations, memory and time."""

@@ -1,0 +1,106 @@
+"""What is profiled: a configuration of a dataset's plans, or a patch given by hand."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from nnunetv2.experiment_planning.experiment_planners.network_topology import get_pool_and_conv_props
+from nnunetv2.utilities.label_handling.label_handling import determine_num_input_channels
+from nnunetv2.utilities.plans_handling.plans_handler import ConfigurationManager, PlansManager
+from torch import nn
+
+from nnunetv2_ext.datasets import dataset_name, read_json
+from nnunetv2_ext.errors import PlanError
+from nnunetv2_ext.trainers.names import PREFIX
+from nnunetv2_ext.trainers.resolve import trainer_class
+
+# what the host's planner plans a U-Net with, in its constructor
+SMALLEST_EDGE = 4
+BASE_FEATURES = 32
+MAX_FEATURES = {2: 512, 3: 320}
+
+
+@dataclass(frozen=True)
+class Case:
+    """A configuration, and the channels and classes that a network has on it."""
+
+    name: str
+    configuration: ConfigurationManager
+    input_channels: int
+    output_channels: int
+
+    @property
+    def input_shape(self) -> tuple[int, ...]:
+        """Of a batch, as the plan has it."""
+        return (self.configuration.batch_size, self.input_channels, *self.configuration.patch_size)
+
+    def network(self, trainer: str) -> nn.Module:
+        """The network that the trainer trains, with deep supervision.
+
+        Raises:
+            UnknownTrainerError: if there is no such trainer.
+            PlanError: if its network can't be built from this plan.
+        """
+        from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
+
+        trainer_type = nnUNetTrainer if trainer == PREFIX else trainer_class(trainer)
+        return trainer_type.build_network_architecture(
+            PlansManager({}), self.configuration, self.input_channels, self.output_channels, enable_deep_supervision=True
+        )
+
+
+def case_of_dataset(dataset: str, configuration: str, plans_name: str) -> Case:
+    """A configuration of a dataset's plans.
+
+    Raises:
+        DatasetError: if there is no such dataset or plans file.
+        PlanError: if the plans have no such configuration.
+    """
+    name = dataset_name(dataset)
+    cure = "'nnUNetv2_plan_and_preprocess' or 'nnUNetv2_ext plan' makes plans; -p takes their name."
+    plans = PlansManager(read_json(name, f"{plans_name}.json", cure))
+    if configuration not in plans.available_configurations:
+        found = ", ".join(plans.available_configurations)
+        raise PlanError(f"{plans_name} of {name} has no configuration {configuration}; it has {found}.")
+    labels = read_json(name, "dataset.json", "Run nnUNetv2_plan_and_preprocess.")
+    label_manager = plans.get_label_manager(labels)
+    manager = plans.get_configuration(configuration)
+    manager.configuration["region_based"] = label_manager.has_regions
+    channels = determine_num_input_channels(plans, manager, labels)
+    return Case(f"{name} {configuration} {plans_name}", manager, channels, label_manager.num_segmentation_heads)
+
+
+def case_of_patch(patch: Sequence[int], *, channels: int, classes: int, batch_size: int) -> Case:
+    """A patch given by hand, with the stages that the host's rule gives it at a spacing that is the same on every axis.
+
+    Raises:
+        PlanError: if it has neither two nor three axes, or the host's rule would pad it.
+    """
+    dimensions = len(patch)
+    if dimensions not in MAX_FEATURES:
+        raise PlanError(f"got a patch with {dimensions} axes, need 2 or 3")
+    _, strides, kernels, fitting, _ = get_pool_and_conv_props([1.0] * dimensions, patch, SMALLEST_EDGE, 999999)
+    if list(fitting) != list(patch):
+        raise PlanError(f"got a patch of {list(patch)}, which the host would pad: use {[int(size) for size in fitting]}")
+    stages = len(strides)
+    architecture = {
+        "network_class_name": "dynamic_network_architectures.architectures.unet.PlainConvUNet",
+        "arch_kwargs": {
+            "n_stages": stages,
+            "features_per_stage": [min(BASE_FEATURES * 2**stage, MAX_FEATURES[dimensions]) for stage in range(stages)],
+            "conv_op": f"torch.nn.Conv{dimensions}d",
+            "kernel_sizes": kernels,
+            "strides": strides,
+            "n_conv_per_stage": [2] * stages,
+            "n_conv_per_stage_decoder": [2] * (stages - 1),
+            "conv_bias": True,
+            "norm_op": f"torch.nn.InstanceNorm{dimensions}d",
+            "norm_op_kwargs": {"eps": 1e-5, "affine": True},
+            "dropout_op": None,
+            "dropout_op_kwargs": None,
+            "nonlin": "torch.nn.LeakyReLU",
+            "nonlin_kwargs": {"inplace": True},
+        },
+        "_kw_requires_import": ("conv_op", "norm_op", "dropout_op", "nonlin"),
+    }
+    configuration = {"patch_size": list(patch), "batch_size": batch_size, "architecture": architecture}
+    return Case(f"patch of {' x '.join(map(str, patch))}", ConfigurationManager(configuration), channels, classes)

@@ -1,0 +1,44 @@
+"""What can be counted without running: parameters, operations of the forward, and the memory of a training step."""
+
+from typing import NamedTuple
+
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from nnunetv2_ext.planning.memory import step_memory
+from nnunetv2_ext.profiling.case import Case
+
+
+class Counts(NamedTuple):
+    """Costs of a network that hold on any device."""
+
+    parameters: int
+    gmacs: float
+    """multiply-adds of a forward at batch 1, in 10^9; those of convolutions and matrix products"""
+    gflops: float
+    """the same as operations, two per multiply-add"""
+    batch_gflops: float
+    """operations of a forward of the plan's whole batch"""
+    peak_bytes: int
+    """the most that is alive during a training step of the plan's batch in float32, without weights, input and optimizer"""
+    kept_bytes: int
+    """what of it the forward keeps for the backward"""
+
+
+def count(trainer: str, case: Case) -> Counts:
+    """Counts on the ``meta`` device, where nothing is computed."""
+    with torch.device("meta"):
+        network = case.network(trainer)
+        batch = torch.zeros(case.input_shape)
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        network(batch[:1])
+    operations = counter.get_total_flops()
+    memory = step_memory(network, batch)
+    return Counts(
+        parameters=sum(parameter.numel() for parameter in network.parameters()),
+        gmacs=operations / 2e9,
+        gflops=operations / 1e9,
+        batch_gflops=operations * len(batch) / 1e9,
+        peak_bytes=memory.peak,
+        kept_bytes=memory.kept,
+    )

@@ -1,0 +1,48 @@
+"""The command as a user calls it: in this process, or in one of its own."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+
+import pytest
+from click.testing import CliRunner, Result
+
+from nnunetv2_ext.cli import main
+from nnunetv2_ext.paths import HOST_FOLDERS, SHIM, TRAINER_FOLDERS
+
+
+@pytest.fixture
+def command() -> Callable[..., Result]:
+    return lambda *arguments: CliRunner().invoke(main, arguments)
+
+
+@pytest.fixture
+def clean_variables(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in (*HOST_FOLDERS, TRAINER_FOLDERS):
+        monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture
+def whole_variables(monkeypatch: pytest.MonkeyPatch, tmp_path) -> None:
+    for name in HOST_FOLDERS:
+        (tmp_path / name).mkdir()
+        monkeypatch.setenv(name, str(tmp_path / name))
+    monkeypatch.setenv(TRAINER_FOLDERS, str(SHIM))
+
+
+@pytest.fixture
+def modules_after() -> Callable[..., set[str]]:
+    """The packages that a command imports beside those that Python starts with."""
+
+    def run(*arguments: str) -> set[str]:
+        code = (
+            "import sys; before = set(sys.modules); from nnunetv2_ext.cli import main; import contextlib, io;\n"
+            "with contextlib.redirect_stdout(io.StringIO()):\n"
+            f"    main({list(arguments)!r}, standalone_mode=False)\n"
+            "print(*sorted({name.split('.')[0] for name in set(sys.modules) - before}))"
+        )
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=dict(os.environ))
+        return set(done.stdout.split())
+
+    return run

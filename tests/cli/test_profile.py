@@ -1,0 +1,97 @@
+"""``nnUNetv2_ext profile``"""
+
+import csv
+import json
+
+import pytest
+
+from nnunetv2_ext.presets import PRESETS
+from nnunetv2_ext.profiling import profile as module
+from nnunetv2_ext.profiling import timing
+from nnunetv2_ext.profiling.count import Counts
+from nnunetv2_ext.profiling.timing import Timing
+
+FIRST = f"nnUNetTrainer{next(iter(PRESETS))}"
+PATCH = ("profile", "--patch", "32", "32")
+
+
+@pytest.fixture
+def measured(monkeypatch):
+    """Costs that take no time to measure: twice the stock network's."""
+
+    def counts(trainer, _case):
+        factor = 1 if trainer == "nnUNetTrainer" else 2
+        return Counts(*(factor * value for value in (10**6, 1.5, 3.0, 6.0, 2**31, 2**30)))
+
+    monkeypatch.setattr(module, "count", counts)
+    monkeypatch.setattr(module, "time_step", lambda _trainer, _case: Timing(0.5, 1, None))
+    monkeypatch.setattr(timing, "device", lambda: timing.torch.device("cpu"))
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["profile", "--all"],
+        [*PATCH, "-d", "4", "--all"],
+        [*PATCH],
+        [*PATCH, "--all", "-tr", FIRST],
+        [*PATCH, "--all", "--batch-size", "0"],
+    ],
+)
+def test_wrong_usage(command, arguments):
+    assert command(*arguments).exit_code == 2
+
+
+def test_an_unknown_trainer_is_said_before_anything_is_measured(command):
+    result = command(*PATCH, "-tr", f"{FIRST}x")
+    assert result.exit_code == 1
+    assert f"there is no trainer {FIRST}x" in result.output
+
+
+@pytest.mark.usefixtures("measured")
+def test_the_table_has_stock_and_ratios(command):
+    output = command(*PATCH, "-tr", FIRST, "--no-time").stdout
+    assert "(stock)" in output
+    assert "2.00x" in output
+    assert "Timed on a CPU" not in output
+
+
+@pytest.mark.usefixtures("measured")
+def test_times_of_a_cpu_come_with_a_warning(command):
+    assert "Timed on a CPU at batch 1" in command(*PATCH, "-tr", FIRST).stdout
+
+
+@pytest.mark.usefixtures("measured")
+def test_json_has_all_presets(command):
+    report = json.loads(command(*PATCH, "--all", "--json", "--channels", "3").stdout)
+    assert report["input_shape"] == [2, 3, 32, 32]
+    assert [row["trainer"] for row in report["trainers"]] == ["nnUNetTrainer", *(f"nnUNetTrainer{name}" for name in PRESETS)]
+    assert {row["ratios"]["gflops"] for row in report["trainers"][1:]} == {2}
+
+
+@pytest.mark.usefixtures("measured")
+def test_files(command, tmp_path):
+    table, plot = tmp_path / "costs.csv", tmp_path / "costs.png"
+    assert command(*PATCH, "-tr", FIRST, "--csv", str(table), "--plot", str(plot)).exit_code == 0
+    with table.open() as stream:
+        stock, other = csv.DictReader(stream)
+    assert (stock["gflops"], other["gflops"], other["gflops_ratio"]) == ("3.0", "6.0", "2.0")
+    assert plot.read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.usefixtures("measured")
+def test_a_network_that_fails_has_its_reason_and_the_exit_code_is_1(command, monkeypatch):
+    def fail(_trainer, _case):
+        raise RuntimeError("out of memory")
+
+    monkeypatch.setattr(module, "time_step", fail)
+    result = command(*PATCH, "-tr", FIRST)
+    assert result.exit_code == 1
+    assert f"{FIRST}: RuntimeError: out of memory" in result.stdout
+
+
+def test_it_measures(command):
+    report = json.loads(command(*PATCH, "-tr", FIRST, "--no-time", "--json").stdout)
+    stock, other = report["trainers"]
+    assert other["peak_bytes"] > stock["peak_bytes"] > 0
+    assert other["seconds"] is None

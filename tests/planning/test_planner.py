@@ -1,0 +1,184 @@
+"""Plans for presets: what they differ in from the host's, and that stock trainers take them."""
+
+import contextlib
+import io
+import json
+from functools import partial
+from math import prod
+
+import pytest
+import torch
+
+from nnunetv2_ext.errors import DatasetError, PlanError
+from nnunetv2_ext.planning.planner import PresetPlanner, plans_name, write_plans
+from nnunetv2_ext.presets import PRESETS
+
+FIRST = next(iter(PRESETS.values()))
+every_preset = pytest.mark.parametrize("preset", PRESETS.values(), ids=PRESETS)
+AMPLE, TIGHT = 24, 0.5
+
+
+def quiet(function, *arguments, **options):
+    with contextlib.redirect_stdout(io.StringIO()):
+        return function(*arguments, **options)
+
+
+def written(dataset, preset=FIRST, gpu_memory=AMPLE, **options):
+    quiet(write_plans, dataset.name, preset, gpu_memory=gpu_memory, **options)
+    return json.loads((dataset.preprocessed / f"{plans_name(preset)}.json").read_text())
+
+
+@pytest.fixture
+def small(dataset):
+    """The dataset with images that leave the planner little to search."""
+    dataset.fingerprint(shape=[16, 16, 16], spacing=[1.0, 1.0, 1.0])
+    return dataset
+
+
+@pytest.fixture
+def light(small, monkeypatch):
+    """The small dataset, and an estimate that takes no time."""
+    monkeypatch.setattr(PresetPlanner, "static_estimate_VRAM_usage", lambda *_: 10**6)
+    return small
+
+
+def flat(value, path=()):
+    if isinstance(value, dict):
+        return {key: leaf for name, inner in value.items() for key, leaf in flat(inner, (*path, name)).items()}
+    return {path: value}
+
+
+def test_the_plans_differ_from_the_hosts_in_named_keys_alone(small):
+    small.describe(labels={"background": 0, "whole": [1, 2], "part": [2]}, regions_class_order=[1, 2])
+    stock = json.loads(json.dumps(small.plan_stock(AMPLE)))
+    ours, theirs = flat(written(small)), flat(stock)
+    differing = {path for path in ours.keys() | theirs.keys() if ours.get(path) != theirs.get(path)}
+    own_arguments = {*FIRST.arguments, *FIRST.plan_facts}
+    for path in differing - {("plans_name",), ("experiment_planner_used",)}:
+        assert path[0] == "configurations"
+        key = path[4] if path[3:4] == ("arch_kwargs",) else path[-1]
+        assert path[2:] == ("batch_size",) or key in {"network_class_name", *own_arguments}, path
+    network = ours["configurations", "3d_fullres", "architecture", "network_class_name"]
+    assert network == FIRST.network
+    assert ours["configurations", "3d_fullres", "data_identifier"] == "nnUNetPlans_3d_fullres"
+
+
+@every_preset
+def test_the_plans_build_the_presets_network(light, preset):
+    from nnunetv2.utilities.get_network_from_plans import get_network_from_plans
+    from nnunetv2.utilities.plans_handling.plans_handler import ConfigurationManager
+
+    from nnunetv2_ext.trainers.networks import build_network
+
+    planner = quiet(PresetPlanner, light.name, preset=preset)
+    plan = planner.get_plans_for_configuration([1.0, 1.0], [32, 32], "any", 1e9, {})
+    architecture = json.loads(json.dumps(plan["architecture"]))
+    for name in preset.plan_facts:
+        assert name in architecture["arch_kwargs"]
+    with torch.device("meta"):
+        named = get_network_from_plans(*architecture.values(), 2, 3, allow_init=False)
+        ours = build_network(preset, ConfigurationManager(plan), 2, 3, deep_supervision=False)
+    assert type(named) is type(ours)
+    assert [(k, v.shape) for k, v in named.state_dict().items()] == [(k, v.shape) for k, v in ours.state_dict().items()]
+
+
+def test_regions_are_a_fact_of_the_plan(light):
+    if "region_based" not in FIRST.plan_facts:
+        pytest.skip("the preset doesn't ask for it")
+    arguments = written(light)["configurations"]["2d"]["architecture"]["arch_kwargs"]
+    assert arguments["region_based"] is False
+    light.describe(labels={"background": 0, "whole": [1, 2], "part": [2]}, regions_class_order=[1, 2])
+    arguments = written(light, overwrite=True)["configurations"]["2d"]["architecture"]["arch_kwargs"]
+    assert arguments["region_based"] is True
+
+
+@pytest.mark.slow
+def test_a_heavier_network_gets_a_smaller_batch_or_patch(dataset):
+    def voxels(configuration):
+        return configuration["batch_size"] * prod(configuration["patch_size"])
+
+    with_room, without = written(dataset, gpu_memory=AMPLE), written(dataset, gpu_memory=TIGHT, overwrite=True)
+    for plans, memory, smaller in ((with_room, AMPLE, "batch_size"), (without, TIGHT, "patch_size")):
+        stock = dataset.plan_stock(memory)["configurations"]["3d_fullres"]
+        ours = plans["configurations"]["3d_fullres"]
+        assert voxels(ours) < voxels(stock)
+        assert prod([ours[smaller]] if smaller == "batch_size" else ours[smaller]) < (
+            stock[smaller] if smaller == "batch_size" else prod(stock[smaller])
+        )
+
+
+def test_memory_that_no_patch_fits_into_is_said(small):
+    with pytest.raises(PlanError, match=f"{FIRST.name} fits into 0.001 GB"):
+        written(small, gpu_memory=0.001)
+
+
+def test_plans_are_not_overwritten_unless_asked(light):
+    before = written(light)
+    with pytest.raises(DatasetError, match=r"already exists\. Add --overwrite"):
+        written(light)
+    assert written(light, overwrite=True) == before
+
+
+def test_a_missing_fingerprint_is_said(light):
+    (light.preprocessed / "dataset_fingerprint.json").unlink()
+    with pytest.raises(DatasetError, match="nnUNetv2_extract_fingerprint -d 7"):
+        written(light)
+
+
+def test_only_what_is_wanted_is_written(light):
+    assert list(written(light, configurations=["2d"])["configurations"]) == ["2d"]
+    with pytest.raises(DatasetError, match="no configuration 3d_lowres in 24 GB; it has 2d, 3d_fullres"):
+        written(light, configurations=["3d_lowres"], overwrite=True)
+
+
+def test_a_cascade_brings_what_it_builds_upon(small):
+    planner = quiet(partial(PresetPlanner, preset=FIRST, configurations=["3d_cascade_fullres"]), small.name)
+    cascade = {"inherits_from": "3d_fullres", "previous_stage": "3d_lowres"}
+    planner.save_plans({"configurations": {"2d": {}, "3d_lowres": {}, "3d_fullres": {}, "3d_cascade_fullres": cascade}})
+    saved = json.loads((small.preprocessed / f"{plans_name(FIRST)}.json").read_text())
+    assert set(saved["configurations"]) == {"3d_lowres", "3d_fullres", "3d_cascade_fullres"}
+
+
+def test_data_is_shared_with_the_host_where_it_is_the_same(small):
+    planner = quiet(PresetPlanner, small.name, preset=FIRST)
+    identifiers = {name: planner.generate_data_identifier(name) for name in ("2d", "3d_fullres", "3d_lowres")}
+    assert identifiers["2d"] == "nnUNetPlans_2d"
+    assert identifiers["3d_fullres"] == "nnUNetPlans_3d_fullres"
+    assert identifiers["3d_lowres"] == f"{plans_name(FIRST)}_3d_lowres"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("trainer", ["nnUNetTrainerAdan", "nnUNetTrainer"])
+def test_a_stock_trainer_trains_and_predicts_without_our_folder(small, monkeypatch, trainer):
+    import numpy as np
+    from batchgenerators.utilities.file_and_folder_operations import save_json
+    from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
+    from nnunetv2.run.run_training import get_trainer_from_args
+
+    monkeypatch.delenv("nnUNet_extTrainer", raising=False)
+    plans = written(small, configurations=["3d_fullres"])
+    data = small.preprocessed / plans["configurations"]["3d_fullres"]["data_identifier"]
+    data.mkdir()
+    (data / "case.b2nd").touch()
+    cpu = torch.device("cpu")
+    host = quiet(get_trainer_from_args, "7", "3d_fullres", 0, trainer, plans_name(FIRST), device=cpu)
+    quiet(host.initialize)
+    assert f"{type(host.network).__module__}.{type(host.network).__qualname__}".startswith("nnunetv2_ext.architectures.")
+    patch = plans["configurations"]["3d_fullres"]["patch_size"]
+    targets = [
+        torch.randint(0, 3, (2, 1, *[round(size * scale) for size, scale in zip(patch, scales, strict=True)])).float()
+        for scales in host._get_deep_supervision_scales()
+    ]
+    before = [parameter.detach().clone() for parameter in host.network.parameters()]
+    loss = host.train_step({"data": torch.randn(2, 2, *patch), "target": targets})["loss"]
+    assert np.isfinite(loss)
+    assert any((old != new).any() for old, new in zip(before, host.network.parameters(), strict=True))
+
+    host.inference_allowed_mirroring_axes = (0,)
+    quiet(host.save_checkpoint, f"{host.output_folder}/checkpoint_final.pth")
+    save_json(plans, f"{host.output_folder_base}/plans.json")
+    save_json(host.dataset_json, f"{host.output_folder_base}/dataset.json")
+    predictor = nnUNetPredictor(device=cpu, allow_tqdm=False)
+    quiet(predictor.initialize_from_trained_model_folder, host.output_folder_base, (0,))
+    logits = quiet(predictor.predict_logits_from_preprocessed_data, torch.randn(2, *patch))
+    assert logits.shape == (3, *patch)

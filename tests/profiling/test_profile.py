@@ -1,0 +1,89 @@
+"""Profiles of several trainers."""
+
+import pytest
+import torch
+
+from nnunetv2_ext.presets import PRESETS
+from nnunetv2_ext.profiling import profile as module
+from nnunetv2_ext.profiling import timing
+from nnunetv2_ext.profiling.case import case_of_patch
+from nnunetv2_ext.profiling.count import Counts
+from nnunetv2_ext.profiling.profile import Profile, profiles, ratios
+from nnunetv2_ext.profiling.timing import Timing, time_step, too_big_for_a_cpu
+
+FIRST = f"nnUNetTrainer{next(iter(PRESETS))}"
+COUNTS = Counts(10, 1.0, 2.0, 4.0, 100, 50)
+
+
+@pytest.fixture
+def case():
+    made = case_of_patch([32, 32], channels=1, classes=2, batch_size=2)
+    made.configuration.network_arch_init_kwargs["features_per_stage"] = [8, 8, 10, 12]
+    return made
+
+
+def test_stock_comes_first_and_once(case, monkeypatch):
+    monkeypatch.setattr(module, "count", lambda _trainer, _case: COUNTS)
+    assert [row.trainer for row in profiles(["b", "nnUNetTrainer", "b"], case, timed=False)] == ["nnUNetTrainer", "b"]
+
+
+def test_one_that_fails_does_not_take_the_others_with_it(case, monkeypatch):
+    def fail_for_b(trainer, _case):
+        if trainer == "b":
+            raise RuntimeError("out of memory\nand much more")
+        return COUNTS
+
+    monkeypatch.setattr(module, "count", fail_for_b)
+    stock, failed, other = profiles(["b", "c"], case, timed=False)
+    assert failed.problem == "RuntimeError: out of memory"
+    assert failed.values()["gmacs"] is None
+    assert stock.problem == other.problem == ""
+
+
+def test_a_step_that_fails_keeps_what_was_counted(case, monkeypatch):
+    def fail(_trainer, _case):
+        raise RuntimeError("out of memory")
+
+    monkeypatch.setattr(module, "time_step", fail)
+    row = next(profiles([], case, timed=True))
+    assert row.counts is not None
+    assert "out of memory" in row.problem
+
+
+def test_ratios_are_to_stock():
+    stock = Profile("nnUNetTrainer", COUNTS, Timing(2.0, 1, None))
+    other = Profile("b", COUNTS._replace(parameters=30), Timing(3.0, 1, None))
+    assert ratios(other, stock)["parameters"] == 3
+    assert ratios(other, stock)["seconds"] == 1.5
+    assert ratios(other, stock)["gpu_bytes"] is None
+    assert set(ratios(stock, stock).values()) == {1, None}
+
+
+def test_times_of_other_batches_are_not_compared():
+    stock = Profile("nnUNetTrainer", COUNTS, Timing(2.0, 1, None))
+    assert ratios(Profile("b", COUNTS, Timing(3.0, 2, None)), stock)["seconds"] is None
+
+
+@pytest.mark.parametrize("trainer", ["nnUNetTrainer", FIRST])
+def test_a_step_trains_and_takes_time(case, trainer, monkeypatch):
+    monkeypatch.setattr(timing, "device", lambda: torch.device("cpu"))
+    measured = time_step(trainer, case)
+    assert measured.seconds > 0
+    assert (measured.batch_size, measured.gpu_bytes) == (1, None)
+
+
+@pytest.mark.parametrize("too_much", [{"gflops": 1e6}, {"peak_bytes": 2**40}])
+def test_what_is_too_big_for_a_cpu_is_not_timed_and_says_why(case, too_much, monkeypatch):
+    monkeypatch.setattr(timing, "device", lambda: torch.device("cpu"))
+    assert too_big_for_a_cpu(case, COUNTS) == ""
+    assert "too much for a CPU" in too_big_for_a_cpu(case, COUNTS._replace(**too_much))
+    monkeypatch.setattr(timing, "device", lambda: torch.device("cuda"))
+    assert too_big_for_a_cpu(case, COUNTS._replace(**too_much)) == ""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_a_step_on_a_gpu_is_of_the_whole_batch_and_has_its_memory(case):
+    measured = time_step(FIRST, case)
+    assert measured.batch_size == case.configuration.batch_size
+    assert measured.gpu_bytes > 0
