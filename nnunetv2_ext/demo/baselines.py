@@ -46,7 +46,7 @@ def threshold(image: NDArray[np.float32], classes: int) -> NDArray[np.uint8]:
     """Labels by intensity alone, the darkest 0: Otsu's thresholds, from nothing but the image itself."""
     from skimage.filters import threshold_multiotsu
 
-    return np.digitize(image, threshold_multiotsu(image, classes=classes)).astype(np.uint8)
+    return np.digitize(image, threshold_multiotsu(image.ravel(), classes=classes)).astype(np.uint8)
 
 
 def write_thresholds(images: Path, output: Path, classes: int) -> None:
