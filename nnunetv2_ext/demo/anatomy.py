@@ -5,9 +5,10 @@ are. Crops are cut from one hemisphere, since the other is its mirror image. Alo
 training and for testing take turns with a gap between them, so no voxel, nor its mirror image, is in both.
 """
 
-from collections.abc import Iterator
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -18,12 +19,14 @@ from nnunetv2_ext.errors import ExtensionError
 
 LABELS = {"background": 0, "grey matter": 1, "white matter": 2}
 
-HEMISPHERE = (34, 98)
-HEIGHT = (24, 152)
-SLABS = range(24, 200, 36)
-EDGE = 32
-TEST_EDGE = 64
-LEAST_TISSUE = 0.1
+EDGE = 40
+"""voxels along each side of a crop"""
+SIDES = (18, 58)
+"""where crops begin from left to right, up to the plane of symmetry; then from back to front and from the bottom up"""
+BACKS = (24, 70, 116, 162)
+BOTTOMS = (4, 44, 84, 124)
+LEAST_TISSUE = 0.08
+"""the share of grey and of white matter below which a crop is left out: there is little to learn from the rim"""
 
 
 @dataclass(frozen=True)
@@ -76,18 +79,16 @@ def load_template() -> Template:
 
 
 def training_crops(template: Template) -> list[Crop]:
-    """The crops of every other slab in which both tissues take up at least a tenth."""
-    crops = _tiles(template, SLABS[::2], EDGE)
-    return [crop for crop in crops if all(np.mean(crop.labels == tissue) >= LEAST_TISSUE for tissue in (1, 2))]
+    """The crops of every other slab."""
+    return _crops(template, BACKS[1::2])
 
 
 def held_out_crops(template: Template) -> list[Crop]:
-    """The crops of the slabs in between: as thick, but twice as wide and high."""
-    return list(_tiles(template, SLABS[1::2], TEST_EDGE))
+    """The crops of the slabs in between, to test on."""
+    return _crops(template, BACKS[::2])
 
 
-def _tiles(template: Template, slabs: range, edge: int) -> Iterator[Crop]:
-    for back in slabs:
-        for side in range(*HEMISPHERE, edge):
-            for bottom in range(*HEIGHT, edge):
-                yield template.cut((side, back, bottom), (edge, EDGE, edge))
+def _crops(template: Template, backs: Sequence[int]) -> list[Crop]:
+    """Those of the crops in which there is enough of both tissues."""
+    crops = [template.cut(corner, (EDGE, EDGE, EDGE)) for corner in product(SIDES, backs, BOTTOMS)]
+    return [crop for crop in crops if all(np.mean(crop.labels == tissue) >= LEAST_TISSUE for tissue in (1, 2))]

@@ -58,9 +58,11 @@ def figure(images: Path, truth: Path, predictions: Mapping[str, Path], output: P
     cases = sorted(file.name for file in truth.glob("*.nii.gz"))
     columns = {"image": None, "truth": truth, **predictions}
     scores = {method: dice_per_case(folder / "summary.json") for method, folder in predictions.items()}
-    canvas = Figure(figsize=(2.4 * len(columns), 2.6 * len(cases) + 0.9), layout="constrained")
+    canvas = Figure(figsize=(2.4 * len(columns), 2.5 * len(cases) + 0.8), layout="constrained")
     FigureCanvasAgg(canvas)
     axes = canvas.subplots(len(cases), len(columns), squeeze=False)
+    for axis, title in zip(axes[0], columns, strict=True):
+        axis.set_title(title, fontsize=11)
     for row, case in zip(axes, cases, strict=True):
         image = middle_slice(images / case.replace(".nii.gz", "_0000.nii.gz"))
         for axis, (title, folder) in zip(row, columns.items(), strict=True):
@@ -69,14 +71,12 @@ def figure(images: Path, truth: Path, predictions: Mapping[str, Path], output: P
                 axis.imshow(overlay(middle_slice(folder / case)), interpolation="nearest")
             axis.set_xticks([])
             axis.set_yticks([])
-            if row is axes[0]:
-                axis.set_title(title, fontsize=11)
             if title in scores:
                 axis.set_xlabel(f"Dice {scores[title][case]:.3f}", fontsize=10)
         row[0].set_ylabel(case.removesuffix(".nii.gz"), fontsize=10)
     handles = [Patch(color=colour, label=name) for name, colour in COLOURS.items()]
     canvas.legend(handles=handles, loc="outside lower center", ncols=len(handles), frameon=False)
-    canvas.savefig(output, dpi=150)
+    canvas.savefig(output, dpi=110)
 
 
 def middle_slice(file: Path) -> np.ndarray:
