@@ -1,0 +1,13 @@
+#!/usr/bin/env bash
+# All checks: format, lint, types, tests. Arguments go to pytest; without the slow tests: scripts/test.sh -m "not slow"
+set -euo pipefail
+. "$(dirname "${BASH_SOURCE[0]}")/setup_environment.sh"
+
+# Two workers share the tests; a pool of threads in each would only fight over the cores.
+export OMP_NUM_THREADS=1
+
+ensure_environment dev,demo
+step "Format" "$VENV_PYTHON" -m ruff format --check .
+step "Lint" "$VENV_PYTHON" -m ruff check .
+step "Types" "$VENV_PYTHON" -m mypy
+step "Tests" "$VENV_PYTHON" -m pytest -n 2 "$@"
