@@ -27,11 +27,11 @@ class Preset:
     plan_facts: tuple[str, ...] = ()
     """facts of the configuration that the network takes as keyword arguments: ``region_based``, ``patch_size``"""
     optimizer: str | None = None
-    """the optimizer's suffix where the host's SGD is not what the network is trained with"""
-    loss: str | None = None
-    """the loss's suffix where the host's Dice and cross-entropy is not"""
+    """dotted path of the optimizer's mixin where it is not the host's SGD; a suffix replaces it"""
     mixins: tuple[str, ...] = ()
-    """dotted paths of further trainer mixins that the recipe needs"""
+    """dotted paths of further trainer mixins that the recipe needs: loss, schedule, gates"""
+    hyperparameters: Mapping[str, Any] = field(default_factory=dict)
+    """attributes of the host's trainer that the recipe sets"""
 
 
 def _ege(name: str, summary: str, paper: str, **without: Any) -> Preset:
@@ -42,6 +42,39 @@ _NO_MBTFE: dict[str, Any] = {"mbtfe_stages": []}
 _NO_GHPA: dict[str, Any] = {"ghpa_stages": []}
 _NO_EAB: dict[str, Any] = {"eab": False}
 _NO_GAB: dict[str, Any] = {"gab": False}
+
+_MIXINS = "nnunetv2_ext.trainers"
+
+
+def _ege_unet(name: str, summary: str, **without: Any) -> Preset:
+    return Preset(
+        name,
+        summary,
+        GHPA_PAPER,
+        "nnunetv2_ext.architectures.EGEUNet",
+        arguments=without,
+        plan_facts=("region_based",),
+        optimizer=f"{_MIXINS}.optimizers.EGEUNetAdamWMixin",
+        mixins=(f"{_MIXINS}.ege_loss.EGELossMixin", f"{_MIXINS}.schedules.OscillatingCosineMixin"),
+        # An epoch of the authors is 188 to 236 iterations (1500 to 1886 images, batch 8), near the host's 250, and they train
+        # for 300: 56 to 71 thousand iterations. 250 epochs are 62 thousand, and end where the schedule is lowest.
+        hyperparameters={"num_epochs": 250},
+    )
+
+
+def _attention(name: str, summary: str, paper: str, network: str, **more: Any) -> Preset:
+    return Preset(
+        name,
+        summary,
+        paper,
+        f"nnunetv2_ext.architectures.{network}",
+        optimizer=f"{_MIXINS}.optimizers.AdamWMixin",
+        mixins=(*more.pop("mixins", ()), f"{_MIXINS}.schedules.WarmUpMixin"),
+        **more,
+    )
+
+
+MCANET_PAPER = "MCANet (arXiv 2312.08866)"
 
 _ROWS = (
     _ege("EGE", "the plan's U-Net with MBTFE, EAB, GHPA and GAB", EGE_PAPER),
@@ -54,6 +87,18 @@ _ROWS = (
     _ege("EGENoEAB", "EGE without EAB", EGE_PAPER, **_NO_EAB),
     _ege("EGENoGHPA", "EGE without GHPA", EGE_PAPER, **_NO_GHPA),
     _ege("EGENoGAB", "EGE without GAB", EGE_PAPER, **_NO_GAB),
+    _ege_unet("EGEUNet", "EGE-UNet itself, the light network"),
+    _ege_unet("EGEUNetNoMaps", "EGE-UNet with GHPA's Hadamard maps replaced by ones", maps=False),
+    _ege_unet("EGEUNetNoMasks", "EGE-UNet with a mask of zeros in GAB", masks=False),
+    _ege_unet("EGEUNetNoBridges", "EGE-UNet with plain skips instead of GAB", bridges=False),
+    _attention("MCANet", "the plan's encoder with the multi-scale cross-axis attention decoder", MCANET_PAPER, "MCANet"),
+    _attention(
+        "MCANetNoAttention",
+        "MCANet with its attention replaced by the identity",
+        MCANET_PAPER,
+        "MCANet",
+        arguments={"attention": False},
+    ),
 )
 
 

@@ -7,6 +7,7 @@ from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 from torch import Tensor, nn
 
 from nnunetv2_ext.architectures.operations import resize
+from nnunetv2_ext.trainers.losses import compound_loss
 
 
 def mask_weights(outputs: int) -> list[float]:
@@ -35,7 +36,7 @@ class EGELossMixin(nnUNetTrainer):
 
     def _build_loss(self) -> nn.Module:
         loss = super()._build_loss()
-        compound = loss.loss if self.enable_deep_supervision else loss
+        compound = compound_loss(loss)
         dice = getattr(compound.dc, "_orig_mod", compound.dc)  # under its compilation
         dice.smooth, dice.batch_dice = 1.0, False
         if not self.enable_deep_supervision:

@@ -30,3 +30,9 @@ class AdamWMixin(nnUNetTrainer):
     def configure_optimizers(self) -> tuple[torch.optim.Optimizer, Any]:
         optimizer = torch.optim.AdamW(self.network.parameters(), lr=self.initial_lr, weight_decay=self.weight_decay)
         return optimizer, PolyLRScheduler(optimizer, self.initial_lr, self.num_epochs)
+
+
+class EGEUNetAdamWMixin(AdamWMixin):
+    """AdamW with the learning rate and weight decay that EGE-UNet's authors train with."""
+
+    hyperparameters: ClassVar[Mapping[str, Any]] = {"initial_lr": 1e-3, "weight_decay": 1e-2}

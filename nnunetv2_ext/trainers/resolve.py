@@ -23,15 +23,16 @@ def trainer_class(name: str) -> type[ExtensionTrainer]:
 
 def _build(parsed: TrainerName) -> type[ExtensionTrainer]:
     preset = parsed.preset
-    optimizer, loss = parsed.optimizer or preset.optimizer, parsed.loss or preset.loss
-    paths = [*([OPTIMIZERS[optimizer]] if optimizer else []), *([LOSSES[loss]] if loss else []), *preset.mixins]
+    loss = LOSSES[parsed.loss] if parsed.loss else None
+    optimizer = OPTIMIZERS[parsed.optimizer] if parsed.optimizer else preset.optimizer
+    # The recipe's mixins come first, since a schedule wraps what the optimizer's mixin makes, and the base comes last.
+    paths = [path for path in (*preset.mixins, loss, optimizer) if path is not None]
     body: dict[str, Any] = {
         "__module__": __name__,
         "__doc__": f"Preset {preset.name}: {preset.summary}.",
         "preset": preset,
-        "hyperparameters": _length(parsed),
+        "hyperparameters": {**preset.hyperparameters, **_length(parsed)},
     }
-    # The mixins come first: the base class is the last of ours that the host's hooks reach.
     return type(parsed.name, (*(pydoc.locate(path) for path in paths), ExtensionTrainer), body)  # type: ignore[arg-type]
 
 
