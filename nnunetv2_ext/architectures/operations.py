@@ -16,13 +16,14 @@ class Operations(NamedTuple):
     transposed_convolution: type[nn.Module]
     batch_norm: type[nn.Module]
     instance_norm: type[nn.Module]
+    average_pool: type[nn.Module]
     interpolation: str
 
 
 OPERATIONS = {
-    1: Operations(nn.Conv1d, nn.ConvTranspose1d, nn.BatchNorm1d, nn.InstanceNorm1d, "linear"),
-    2: Operations(nn.Conv2d, nn.ConvTranspose2d, nn.BatchNorm2d, nn.InstanceNorm2d, "bilinear"),
-    3: Operations(nn.Conv3d, nn.ConvTranspose3d, nn.BatchNorm3d, nn.InstanceNorm3d, "trilinear"),
+    1: Operations(nn.Conv1d, nn.ConvTranspose1d, nn.BatchNorm1d, nn.InstanceNorm1d, nn.AvgPool1d, "linear"),
+    2: Operations(nn.Conv2d, nn.ConvTranspose2d, nn.BatchNorm2d, nn.InstanceNorm2d, nn.AvgPool2d, "bilinear"),
+    3: Operations(nn.Conv3d, nn.ConvTranspose3d, nn.BatchNorm3d, nn.InstanceNorm3d, nn.AvgPool3d, "trilinear"),
 }
 
 
@@ -66,9 +67,9 @@ def same_padding(kernel: Sequence[int], dilation: int = 1) -> tuple[int, ...]:
     return tuple(dilation * (k - 1) // 2 for k in kernel)
 
 
-def resize(x: Tensor, size: Sequence[int]) -> Tensor:
-    """Linear interpolation of ``(N, C, *spatial)`` to ``(N, C, *size)`` with aligned corners."""
+def resize(x: Tensor, size: Sequence[int], *, align_corners: bool = True) -> Tensor:
+    """Linear interpolation of ``(N, C, *spatial)`` to ``(N, C, *size)``."""
     if tuple(x.shape[2:]) == tuple(size):
         return x
     mode = operations(len(size)).interpolation
-    return functional.interpolate(x, size=list(size), mode=mode, align_corners=True)
+    return functional.interpolate(x, size=list(size), mode=mode, align_corners=align_corners)

@@ -1,5 +1,7 @@
 """The building blocks, one paper's idea per file, each one class for 2D and 3D."""
 
+from nnunetv2_ext.architectures.blocks.axial_attention import AxialAttention
+from nnunetv2_ext.architectures.blocks.axial_block import AxialBlock
 from nnunetv2_ext.architectures.blocks.convolution import ConvBlock, ConvStack
 from nnunetv2_ext.architectures.blocks.eab import EAB
 from nnunetv2_ext.architectures.blocks.gab import GAB
@@ -9,4 +11,16 @@ from nnunetv2_ext.architectures.blocks.layer_norm import ChannelLayerNorm
 from nnunetv2_ext.architectures.blocks.mbtfe import MBTFE
 from nnunetv2_ext.architectures.blocks.spatial_attention import SpatialAttention
 
-__all__ = ["EAB", "GAB", "GHPA", "MBTFE", "ChannelLayerNorm", "ConvBlock", "ConvStack", "Gate", "SpatialAttention"]
+__all__ = [
+    "EAB",
+    "GAB",
+    "GHPA",
+    "MBTFE",
+    "AxialAttention",
+    "AxialBlock",
+    "ChannelLayerNorm",
+    "ConvBlock",
+    "ConvStack",
+    "Gate",
+    "SpatialAttention",
+]
