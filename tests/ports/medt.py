@@ -73,12 +73,14 @@ def block(position: str) -> Callable[..., nn.Module]:
 
 
 class CornerLoGo(LoGo):
-    """LoGo as published for an image of any size: the local branch sees the first 128x128, elsewhere the global one stands in."""
+    """LoGo as published, whatever the size: the local branch sees the first 128x128, elsewhere the global one counts twice."""
 
     def forward(self, x: Tensor) -> Tensor:
         features = self.global_branch(x)[0]
         local = features.clone()
-        local[..., :LOCAL_REGION, :LOCAL_REGION] = self.local_features(x[..., :LOCAL_REGION, :LOCAL_REGION])[0]
+        local[..., :LOCAL_REGION, :LOCAL_REGION] = self.local_features(self.local_branch, x[..., :LOCAL_REGION, :LOCAL_REGION])[
+            0
+        ]
         return self.decoder([functional.relu(self.fuse(features + local))])
 
 

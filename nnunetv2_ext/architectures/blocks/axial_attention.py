@@ -1,7 +1,7 @@
 """Attention along one axis, with a position embedding, with a gated one, or without."""
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -119,12 +119,7 @@ class AxialAttention(nn.Module):
         if len(rows) <= at_once:
             return attend(queries, keys, values, factors, embeddings)
         pieces = zip(*(x.split(at_once) for x in (queries, keys, values)), strict=True)
-        if not torch.is_grad_enabled():
-            return torch.cat([attend(*piece, factors, embeddings) for piece in pieces])
-        # Nothing in a piece keeps statistics or draws random numbers, so computing it twice changes nothing.
-        return torch.cat(
-            [checkpoint(attend, *piece, factors, embeddings, use_reentrant=False, preserve_rng_state=False) for piece in pieces]
-        )
+        return torch.cat([attend_again_in_backward(*piece, factors, embeddings) for piece in pieces])
 
 
 def by_pair(embedding: Tensor, length: int) -> Tensor:
@@ -161,3 +156,13 @@ def attend(
     if embeddings is not None:
         terms.append(torch.einsum("rhij,cij->rhci", weights, embeddings[2]))
     return torch.stack(terms, 3)
+
+
+def attend_again_in_backward(*arguments: Any) -> Tensor:
+    """``attend``, keeping nothing but its arguments for the backward, which computes it once more.
+
+    It keeps no statistics and draws no random numbers, so computing it twice changes nothing.
+    """
+    if not torch.is_grad_enabled():
+        return attend(*arguments)
+    return checkpoint(attend, *arguments, use_reentrant=False, preserve_rng_state=False)

@@ -12,8 +12,8 @@ from nnunetv2_ext.architectures.medical_transformer.network import MedicalTransf
 class AxialUNet(MedicalTransformer):
     """The axial attention U-Net of the Medical Transformer (MICCAI 2021, arXiv 2102.10662).
 
-    On a 2D plan of six stages for a patch of 128x128, 3 channels and 2 classes it is the published network: 1.327 M parameters,
-    of which 968 are in the heads for deep supervision, and without 384 dead ones (biases of logits in front of a softmax).
+    On a 2D plan of six stages for a patch of 128x128, 3 channels and 2 classes it is the published network, with 1,327,434
+    parameters: 968 more, in the heads for deep supervision, and 384 less, the dead biases of logits in front of a softmax.
 
     Differs from the paper: nD, and its layout follows the plan (see ``MedicalTransformer``); heads on the coarser stages of the
     decoder, for deep supervision; the second of two ReLUs in a row is left out.
@@ -51,9 +51,9 @@ class AxialUNet(MedicalTransformer):
 
 
 class GatedAxialUNet(AxialUNet):
-    """The gated axial attention U-Net of the Medical Transformer (arXiv 2102.10662): AxialUNet with gates on the position terms.
+    """The gated axial attention U-Net of the Medical Transformer (arXiv 2102.10662): AxialUNet with gates.
 
-    Published with 64 gates in 1.327 M parameters. ``position="with"`` takes the gates out again.
+    The published network has 64 of them, four per attention. ``position="with"`` takes them out again.
     """
 
     def __init__(self, *, position: Position = "gated", **arguments: Any) -> None:

@@ -25,9 +25,9 @@ class LoGo(MedicalTransformer):
     A shallow branch of two layers, without a bottleneck, sees the whole input; a deep one sees a grid of local patches. What
     they find is added, and goes through a convolution to the head.
 
-    On a 2D plan of six stages for a patch of 128x128, 3 channels and 2 classes it is the published network: 1.53 M parameters,
-    of which 968 are in the heads for deep supervision, and without 562 dead ones (biases of logits in front of a softmax, and
-    a second head that the published code never calls). Its local stem is as wide as the global branch's last layer, as there.
+    On a 2D plan of six stages for a patch of 128x128, 3 channels and 2 classes it is the published network, with 1,529,938
+    parameters: 968 more, in the heads for deep supervision, and 562 less, which are dead there: 528 biases of logits in front
+    of a softmax and 34 in a head that is never called. Its local stem is as wide as the global branch's last layer, as there.
 
     Differs from the paper: nD, and its layout follows the plan (see ``MedicalTransformer``); the patches go through the local
     branch as one batch, so that BatchNorm sees all of them, where the published code takes one after another; heads on the
@@ -37,10 +37,10 @@ class LoGo(MedicalTransformer):
     Args:
         position: in the global branch, ``"with"``, ``"gated"`` or ``"without"``.
         local_position: the same in the local branch.
-        local: whether there is a local branch. Without it a stage that the global branch doesn't reach takes the average of the
-            coarsest that it does.
-        local_grid: local patches per axis. By default 4 as published; on an axis where 4 doesn't divide the patch, or leaves less
-            than two positions to the last layer, the next smaller number that does.
+        local: whether there is a local branch. Without it a stage that the global branch doesn't reach takes the average of
+            the coarsest that it does.
+        local_grid: local patches per axis. By default 4 as published; on an axis where 4 doesn't divide the patch, or
+            leaves less than two positions to the last layer, the next smaller number that is right.
         patches_together: whether the patches are one batch. One after another is the published code's way: in training each
             is then normalised by itself, and running statistics are updated once per patch. In evaluation it is the same.
         arguments: those of ``MedicalTransformer`` and of PlainConvUNet.
@@ -106,7 +106,7 @@ class LoGo(MedicalTransformer):
         self.check_input(x)
         features = self.global_branch(x)
         if self.local_branch is not None:
-            local = self.local_features(x)
+            local = self.local_features(self.local_branch, x)
             both = [one + other for one, other in zip(features, local, strict=False)]
             features = both + local[len(both) :]
         return self.decoder([functional.relu(self.fuse(features[0])), *features[1:]])
@@ -120,11 +120,11 @@ class LoGo(MedicalTransformer):
                 f"patch of {self.patch_size}, for which the network was built"
             )
 
-    def local_features(self, x: Tensor) -> list[Tensor]:
+    def local_features(self, branch: AxialBranch, x: Tensor) -> list[Tensor]:
         """The feature maps of the local branch, finest first, each joined from the patches to one map per sample."""
         patches = split_into_patches(x, self.local_grid)
         pieces = [patches] if self.patches_together else patches.chunk(prod(self.local_grid))
-        of_pieces = [self.local_branch(piece) for piece in pieces]
+        of_pieces = [branch(piece) for piece in pieces]
         features, size = [], tuple(x.shape[2:])
         for stride, maps in zip(self.plan.strides, zip(*of_pieces, strict=True), strict=False):
             size = shrink(size, stride)
@@ -133,10 +133,11 @@ class LoGo(MedicalTransformer):
 
 
 class MedT(LoGo):
-    """The Medical Transformer (MICCAI 2021, arXiv 2102.10662): LoGo with gates in the global branch, no position in the local one.
+    """MedT (MICCAI 2021, arXiv 2102.10662): LoGo with gates in the global branch and no position in the local one.
 
-    On a 2D plan of six stages for a patch of 128x128, 3 channels and 2 classes it is the published network, 1.56 M parameters
-    of which TODO.
+    On a 2D plan of six stages for a patch of 128x128, 3 channels and 2 classes it is the published network, with 1,525,266
+    parameters: 968 more, in the heads for deep supervision, and 35,842 less, which are dead there: 35,536 in a convolution of
+    each local block and 34 in a head, neither of which is called, and 272 biases of logits in front of a softmax.
     """
 
     def __init__(self, *, position: Position = "gated", local_position: Position = "without", **arguments: Any) -> None:

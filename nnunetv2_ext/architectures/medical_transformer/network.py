@@ -49,20 +49,20 @@ class SegmentationHeads(nn.Module):
 class MedicalTransformer(Network):
     """A network of axial attentions: what the paper's four have in common.
 
-    The published layout is that of a plan with six stages and a stride of 2 between them, such as the host's for 128x128: stem to
-    stage 1, a layer of blocks in each of the stages 1 to 4, bottleneck in stage 5. A plan of S stages has its layers in the
-    stages 1 to S - 2 and the bottleneck in stage S - 1. With fewer than six stages the last of the published layers are left
-    out; with more, further layers have the blocks and width of the last.
+    The published layout is that of a plan with six stages and strides of 2, such as the host's for 128x128: the stem leads to
+    stage 1, there is a layer of blocks in each of the stages 1 to 4, and a bottleneck in stage 5. A plan of S stages has its
+    layers in the stages 1 to S - 2 and the bottleneck in stage S - 1. With fewer than six stages the last of the published
+    layers are left out; with more, further layers have as many blocks as the last and are as wide as the fourth.
 
     Args:
-        patch_size: the plan's patch, for which the embeddings of position are built; 128 per axis, as published, if None. For an
-            input of another size they are interpolated.
+        patch_size: the plan's patch, for which the embeddings of position are built; 128 per axis, as published, if None.
+            For an input of another size they are interpolated.
         layers: blocks per layer.
         heads: number of heads.
         width: factor for all widths but that inside the stem, which is 128.
         attention: whether the blocks have attention.
-        arguments: those of PlainConvUNet. Features, numbers of convolutions, norm and nonlinearity of the plan are not used, the
-            network has the published ones.
+        arguments: those of PlainConvUNet. Of the plan's arguments features, numbers of convolutions,
+            norm and nonlinearity are not used: the network has the published ones.
 
     Raises:
         PlanError: if the plan has fewer than three stages.
@@ -81,8 +81,8 @@ class MedicalTransformer(Network):
         super().__init__(**arguments)
         if self.plan.stages < 3:
             raise PlanError(
-                f"{type(self).__name__} got a plan of {self.plan.stages} stages, needs at least three, for its stem, a layer of "
-                "attention and its bottleneck: use a larger patch, or another preset"
+                f"{type(self).__name__} got a plan of {self.plan.stages} stages, needs at least three, for its stem, a layer "
+                "of attention and its bottleneck: use a larger patch, or another preset"
             )
         self.patch_size = per_axis(PUBLISHED_PATCH if patch_size is None else patch_size, self.plan.dimensions)
         self.layout = Layout(tuple(layers), heads, width, attention)
