@@ -1,6 +1,6 @@
 """What the networks of the Medical Transformer share."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from torch import Tensor, nn
 from typing_extensions import Unpack
@@ -94,13 +94,20 @@ class MedicalTransformer(Network):
 
         Setting it freezes or releases all gates; a network without gates stays as it is and is never frozen.
         """
-        return any(module.frozen for module in self.modules() if isinstance(module, AttentionGates))
+        return any(gates.frozen for gates in self._gates())
 
     @gates_frozen.setter
     def gates_frozen(self, frozen: bool) -> None:
-        for module in self.modules():
-            if isinstance(module, AttentionGates):
-                module.frozen = frozen
+        for gates in self._gates():
+            gates.frozen = frozen
+
+    def gates(self) -> Iterator[nn.Parameter]:
+        """The parameters that ``gates_frozen`` is about, four per gated attention."""
+        for gates in self._gates():
+            yield from gates.parameters()
+
+    def _gates(self) -> list[AttentionGates]:
+        return [module for module in self.modules() if isinstance(module, AttentionGates)]
 
     def check_input(self, x: Tensor) -> None:
         # BatchNorm in training needs two values per channel, which two samples give at any size.

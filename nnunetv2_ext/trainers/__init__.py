@@ -1,0 +1,1 @@
+"""Trainers: mixins over the host's nnUNetTrainer, put together by name."""
