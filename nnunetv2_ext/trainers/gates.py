@@ -1,6 +1,6 @@
 """The gates of the Medical Transformer stay as they are for the first epochs."""
 
-from typing import Any
+from typing import Any, cast
 
 import torch
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
@@ -26,7 +26,7 @@ class GatesMixin(nnUNetTrainer):
     def medical_transformer(self) -> MedicalTransformer:
         """The network itself, inside of what the host wraps it in."""
         network = self.network.module if self.is_ddp else self.network
-        return network._orig_mod if isinstance(network, OptimizedModule) else network
+        return cast(MedicalTransformer, network._orig_mod if isinstance(network, OptimizedModule) else network)
 
     def configure_optimizers(self) -> tuple[torch.optim.Optimizer, Any]:
         optimizer, scheduler = super().configure_optimizers()

@@ -16,10 +16,10 @@ from nnunetv2_ext.errors import PlanError
 Position = Literal["with", "gated", "without"]
 POSITIONS = ("with", "gated", "without")
 
-ENTRIES_AT_ONCE = 2**22
-"""How many entries of attention maps are worked on at once. Where there are more, the maps are computed piece by piece, and
-once again in the backward instead of being kept: 16 MiB per map at a time in single precision, where a 3D patch of 128 would
-otherwise keep some 10 GiB in every attention."""
+ENTRIES_AT_ONCE = 2**25
+"""How many entries of attention maps are worked on at once: 128 MiB per map in single precision. Where there are more, the maps
+are computed piece by piece, and once again in the backward instead of being kept, for a 3D patch of 128 has 1 GiB per map in
+every attention of its first layer, and several maps. Pieces are no smaller because each is compiled by itself."""
 
 
 class AxialAttention(nn.Module):
