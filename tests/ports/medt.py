@@ -21,22 +21,22 @@ def attention(position: str) -> Callable[..., nn.Module]:
         groups: int = 8,
         kernel_size: int = 56,
         stride: int = 1,
-        bias: bool = False,
         width: bool = False,
+        **_: Any,  # 'bias', which the published code doesn't use
     ) -> nn.Module:
-        assert not bias, "the published code doesn't use it"
-        return accept_any_shape(
-            AxialAttention(
-                in_planes,
-                out_planes,
-                dimensions=2,
-                axis=int(width),
-                length=kernel_size,
-                heads=groups,
-                position=position,
-                stride=stride,
-            )
+        ours = AxialAttention(
+            in_planes,
+            out_planes,
+            dimensions=2,
+            axis=int(width),
+            length=kernel_size,
+            heads=groups,
+            position=position,
+            stride=stride,
         )
+        if stride > 1:  # the published attention rounds down, against the shortcut of its block
+            ours.pool = nn.AvgPool2d(stride, stride)
+        return accept_any_shape(ours)
 
     return build
 
@@ -49,10 +49,9 @@ def block(position: str) -> Callable[..., nn.Module]:
         downsample: Any = None,
         groups: int = 1,
         base_width: int = 64,
-        dilation: int = 1,
         kernel_size: int = 56,
+        **_: Any,  # 'dilation', which the published code doesn't use
     ) -> nn.Module:
-        assert dilation == 1, "the published code doesn't use it"
         ours = AxialBlock(
             inplanes,
             2 * planes,
@@ -92,11 +91,8 @@ def network(kind: type[nn.Module], blocks: Sequence[str], **arguments: Any) -> n
         s: float = 0.125,
         img_size: int = 128,
         imgchan: int = 3,
-        zero_init_residual: bool = True,  # noqa: ARG001 - it changes the initialisation alone
-        width_per_group: int = 64,
         **block_names: str,
     ) -> nn.Module:
-        assert width_per_group == 64, "no factory of the published code sets another"
         positions = [POSITION[block_names[name].removeprefix("AxialBlock")] for name in blocks]
         plan = {
             "input_channels": imgchan,

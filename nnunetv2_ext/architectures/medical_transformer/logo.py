@@ -39,17 +39,17 @@ class LoGo(MedicalTransformer):
         local_position: the same in the local branch.
         local: whether there is a local branch. Without it a stage that the global branch doesn't reach takes the average of
             the coarsest that it does.
-        local_grid: local patches per axis. By default 4 as published; on an axis where 4 doesn't divide the patch, or
+        local_grid: local patches per axis. By default 4 as published; on an axis where 4 doesn't divide the input, or
             leaves less than two positions to the last layer, the next smaller number that is right.
         patches_together: whether the patches are one batch. One after another is the published code's way: in training each
             is then normalised by itself, and running statistics are updated once per patch. In evaluation it is the same.
         arguments: those of ``MedicalTransformer`` and of PlainConvUNet.
 
     Shape:
-        as AxialUNet; each axis has to be divisible by the grid, too.
+        as AxialUNet; each axis has to be divisible by ``local_grid``, too, if that is given.
 
     Raises:
-        PlanError: if the plan has fewer than three stages, the heads don't divide the width, or the grid not the patch.
+        PlanError: if the plan has fewer than three stages, the heads don't divide the width, or ``local_grid`` not the patch.
         InputSizeError: before the first convolution, if the input doesn't fit.
     """
 
@@ -75,13 +75,19 @@ class LoGo(MedicalTransformer):
             bottleneck=False,
         )
         self.patches_together = patches_together
-        self.local_grid = self._grid(local_grid)
+        self.local_grid = None if local_grid is None else per_axis(local_grid, plan.dimensions)
+        grid = self.grid_of(self.patch_size)
+        if not divides(grid, self.patch_size):
+            raise PlanError(
+                f"a patch of {self.patch_size} has no grid of {grid} equal local patches: use numbers that divide it, or leave "
+                "the grid to the network"
+            )
         self.local_branch: AxialBranch | None = None
         if local:
             self.local_branch = AxialBranch(
                 plan,
                 layout,
-                size=shrink(self.patch_size, self.local_grid),
+                size=shrink(self.patch_size, grid),
                 layers=self.depth,
                 stem_channels=layout.channels(global_layers),
                 position=local_position,
@@ -91,16 +97,12 @@ class LoGo(MedicalTransformer):
         self.decoder = SegmentationHeads(plan, [layout.channels(stage) for stage in range(reached + 1)])
         self.fuse = convolution_of(plan, 0, layout.channels(0), layout.channels(0))
 
-    def _grid(self, wanted: int | Sequence[int] | None) -> tuple[int, ...]:
-        if wanted is None:
-            reach = [prod(steps[:-1]) for steps in zip(*self.plan.strides, strict=True)]
-            return tuple(largest_grid(length, step) for length, step in zip(self.patch_size, reach, strict=True))
-        grid = per_axis(wanted, self.plan.dimensions)
-        if any(length % count for length, count in zip(self.patch_size, grid, strict=True)):
-            raise PlanError(
-                f"a patch of {self.patch_size} has no grid of {grid} equal local patches: use numbers that divide it"
-            )
-        return grid
+    def grid_of(self, size: Sequence[int]) -> tuple[int, ...]:
+        """Local patches per axis for an input of this size."""
+        if self.local_grid is not None:
+            return self.local_grid
+        reach = [prod(steps[:-1]) for steps in zip(*self.plan.strides, strict=True)]
+        return tuple(largest_grid(length, step) for length, step in zip(size, reach, strict=True))
 
     def forward(self, x: Tensor) -> Tensor | list[Tensor]:
         self.check_input(x)
@@ -114,7 +116,7 @@ class LoGo(MedicalTransformer):
     def check_input(self, x: Tensor) -> None:
         super().check_input(x)
         size = tuple(x.shape[2:])
-        if self.local_branch is not None and any(length % count for length, count in zip(size, self.local_grid, strict=True)):
+        if self.local_branch is not None and not divides(self.grid_of(size), size):
             raise InputSizeError(
                 f"got an input of size {size}, need each axis divisible by {self.local_grid}, the grid of local patches: use a "
                 f"patch of {self.patch_size}, for which the network was built"
@@ -122,13 +124,14 @@ class LoGo(MedicalTransformer):
 
     def local_features(self, branch: AxialBranch, x: Tensor) -> list[Tensor]:
         """The feature maps of the local branch, finest first, each joined from the patches to one map per sample."""
-        patches = split_into_patches(x, self.local_grid)
-        pieces = [patches] if self.patches_together else patches.chunk(prod(self.local_grid))
+        grid = self.grid_of(x.shape[2:])
+        patches = split_into_patches(x, grid)
+        pieces = [patches] if self.patches_together else patches.chunk(prod(grid))
         of_pieces = [branch(piece) for piece in pieces]
         features, size = [], tuple(x.shape[2:])
         for stride, maps in zip(self.plan.strides, zip(*of_pieces, strict=True), strict=False):
             size = shrink(size, stride)
-            features.append(resize(join_patches(torch.cat(maps), self.local_grid), size, align_corners=False))
+            features.append(resize(join_patches(torch.cat(maps), grid), size, align_corners=False))
         return features
 
 
@@ -142,6 +145,10 @@ class MedT(LoGo):
 
     def __init__(self, *, position: Position = "gated", local_position: Position = "without", **arguments: Any) -> None:
         super().__init__(position=position, local_position=local_position, **arguments)
+
+
+def divides(grid: Sequence[int], size: Sequence[int]) -> bool:
+    return not any(length % count for length, count in zip(size, grid, strict=True))
 
 
 def largest_grid(length: int, reach: int) -> int:

@@ -13,9 +13,12 @@ def test_the_grid_divides_the_patch_and_leaves_two_positions_to_the_last_layer(l
     assert largest_grid(length, reach) == grid
 
 
-def test_the_grid_is_per_axis_and_follows_the_patch():
-    assert network("MedT", "anisotropic").local_grid == (3, 4, 2)
-    assert network("MedT", "2d", local_grid=[2, 3]).local_grid == (2, 3)
+def test_the_grid_is_per_axis_and_follows_the_size():
+    net = network("LoGo", "anisotropic", deep_supervision=False).eval()
+    assert net.grid_of([6, 32, 16]) == (3, 4, 2)
+    assert net.grid_of([14, 16, 24]) == (2, 2, 3)
+    assert net(torch.zeros(1, 1, 14, 16, 24)).shape == (1, 3, 14, 16, 24)
+    assert network("MedT", "2d", local_grid=[2, 3]).grid_of([32, 24]) == (2, 3)
 
 
 def test_a_grid_that_does_not_divide_the_patch_or_the_input_is_refused():
