@@ -132,8 +132,8 @@ def test_compiles_and_exports(name, plan):
     torch.testing.assert_close(torch.export.export(net, (x,)).module()(x), net(x))
 
 
-# No plan with maps of 2x2x2: in bfloat16 on a CPU torch's own Conv3d gives infinite gradients of its weight there (128 such maps
-# of random numbers are enough).
+# No plan with maps of 2x2x2: in bfloat16 on a CPU torch's own Conv3d can give infinite gradients of its weight there, for 128
+# such maps of random numbers already.
 @every_network
 @pytest.mark.parametrize("plan", ["2d", "odd"])
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
