@@ -75,6 +75,14 @@ def _attention(name: str, summary: str, paper: str, network: str, **more: Any) -
 
 
 MCANET_PAPER = "MCANet (arXiv 2312.08866)"
+MEDT_PAPER = "Medical Transformer (arXiv 2102.10662)"
+
+
+def _medical_transformer(name: str, summary: str, network: str, *, gates: bool = False, **arguments: Any) -> Preset:
+    mixins = (f"{_MIXINS}.gates.GatesMixin",) if gates else ()
+    facts = ("patch_size",)
+    return _attention(name, summary, MEDT_PAPER, network, arguments=arguments, plan_facts=facts, mixins=mixins)
+
 
 _ROWS = (
     _ege("EGE", "the plan's U-Net with MBTFE, EAB, GHPA and GAB", EGE_PAPER),
@@ -91,6 +99,17 @@ _ROWS = (
     _ege_unet("EGEUNetNoMaps", "EGE-UNet with GHPA's Hadamard maps replaced by ones", maps=False),
     _ege_unet("EGEUNetNoMasks", "EGE-UNet with a mask of zeros in GAB", masks=False),
     _ege_unet("EGEUNetNoBridges", "EGE-UNet with plain skips instead of GAB", bridges=False),
+    _medical_transformer("AxialUNet", "axial attention with relative position along every axis", "AxialUNet"),
+    _medical_transformer("GatedAxialUNet", "AxialUNet with gates on its position terms", "GatedAxialUNet", gates=True),
+    _medical_transformer("LoGo", "AxialUNet as a shallow global and a deep local branch on patches", "LoGo"),
+    _medical_transformer("MedT", "Medical Transformer: gated global branch, local branch without position", "MedT", gates=True),
+    _medical_transformer("AxialUNetNoPosition", "AxialUNet without position", "AxialUNet", position="without"),
+    _medical_transformer(
+        "AxialUNetNoAttention", "AxialUNet with its attention replaced by the identity", "AxialUNet", attention=False
+    ),
+    _medical_transformer("MedTNoGates", "MedT with its gates off", "MedT", position="with"),
+    _medical_transformer("MedTNoPosition", "MedT without position", "MedT", position="without"),
+    _medical_transformer("MedTNoLocal", "MedT without its local branch", "MedT", gates=True, local=False),
     _attention("MCANet", "the plan's encoder with the multi-scale cross-axis attention decoder", MCANET_PAPER, "MCANet"),
     _attention(
         "MCANetNoAttention",

@@ -6,9 +6,9 @@ None where ours has no such tensor. The ports are in ``tests/ports``, one module
 
 from torch import nn
 
-from tests.ports import ege, mca, seeds
+from tests.ports import ege, mca, medt, seeds
 
-PORTS = {**ege.PORTS, **mca.PORTS, **seeds.PORTS}
+PORTS = {**ege.PORTS, **mca.PORTS, **medt.PORTS, **seeds.PORTS}
 
 
 def build(name: str, config: dict) -> nn.Module | None:

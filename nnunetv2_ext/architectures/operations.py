@@ -16,15 +16,43 @@ class Operations(NamedTuple):
     transposed_convolution: type[nn.Module]
     batch_norm: type[nn.Module]
     instance_norm: type[nn.Module]
+    average_pool: type[nn.Module]
     max_pool: type[nn.Module]
     channel_dropout: type[nn.Module]
     interpolation: str
 
 
 OPERATIONS = {
-    1: Operations(nn.Conv1d, nn.ConvTranspose1d, nn.BatchNorm1d, nn.InstanceNorm1d, nn.MaxPool1d, nn.Dropout1d, "linear"),
-    2: Operations(nn.Conv2d, nn.ConvTranspose2d, nn.BatchNorm2d, nn.InstanceNorm2d, nn.MaxPool2d, nn.Dropout2d, "bilinear"),
-    3: Operations(nn.Conv3d, nn.ConvTranspose3d, nn.BatchNorm3d, nn.InstanceNorm3d, nn.MaxPool3d, nn.Dropout3d, "trilinear"),
+    1: Operations(
+        nn.Conv1d,
+        nn.ConvTranspose1d,
+        nn.BatchNorm1d,
+        nn.InstanceNorm1d,
+        nn.AvgPool1d,
+        nn.MaxPool1d,
+        nn.Dropout1d,
+        "linear",
+    ),
+    2: Operations(
+        nn.Conv2d,
+        nn.ConvTranspose2d,
+        nn.BatchNorm2d,
+        nn.InstanceNorm2d,
+        nn.AvgPool2d,
+        nn.MaxPool2d,
+        nn.Dropout2d,
+        "bilinear",
+    ),
+    3: Operations(
+        nn.Conv3d,
+        nn.ConvTranspose3d,
+        nn.BatchNorm3d,
+        nn.InstanceNorm3d,
+        nn.AvgPool3d,
+        nn.MaxPool3d,
+        nn.Dropout3d,
+        "trilinear",
+    ),
 }
 
 

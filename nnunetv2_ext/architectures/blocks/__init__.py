@@ -1,5 +1,7 @@
 """The building blocks, one paper's idea per file, each one class for 2D and 3D."""
 
+from nnunetv2_ext.architectures.blocks.axial_attention import AxialAttention
+from nnunetv2_ext.architectures.blocks.axial_block import AxialBlock
 from nnunetv2_ext.architectures.blocks.convolution import ConvBlock, ConvStack
 from nnunetv2_ext.architectures.blocks.cross_axis_attention import CrossAxisAttention
 from nnunetv2_ext.architectures.blocks.eab import EAB
@@ -15,6 +17,8 @@ __all__ = [
     "GAB",
     "GHPA",
     "MBTFE",
+    "AxialAttention",
+    "AxialBlock",
     "ChannelLayerNorm",
     "ConvBlock",
     "ConvStack",
