@@ -64,8 +64,8 @@ class PresetPlanner(ExperimentPlanner):
             "arch_kwargs": arch_kwargs,
             "_kw_requires_import": arch_kwargs_req_import,
         }
-        patch = [int(size) for size in patch_size]
-        configuration = self._configuration({"patch_size": patch, "architecture": architecture})
+        configuration = self._configuration({"patch_size": patch_size, "architecture": architecture})
+        patch = configuration.patch_size
         try:
             if min(patch) < 1:
                 raise PlanError("nothing is left of the patch")
@@ -124,7 +124,8 @@ class PresetPlanner(ExperimentPlanner):
 
     def _configuration(self, plan: Mapping[str, Any]) -> ConfigurationManager:
         labels = LabelManager(self.dataset_json["labels"], self.dataset_json.get("regions_class_order"))
-        return ConfigurationManager({**plan, "region_based": labels.has_regions})
+        patch = [int(size) for size in plan["patch_size"]]  # numpy's, in the host's search
+        return ConfigurationManager({**plan, "patch_size": patch, "region_based": labels.has_regions})
 
 
 def plans_name(preset: Preset) -> str:
