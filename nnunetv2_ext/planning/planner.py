@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from nnunetv2.experiment_planning.experiment_planners.default_experiment_planner import ExperimentPlanner
 from nnunetv2.experiment_planning.plan_and_preprocess_api import plan_experiment_dataset
+from nnunetv2.utilities.get_network_from_plans import get_network_from_plans
 from nnunetv2.utilities.label_handling.label_handling import LabelManager
 from nnunetv2.utilities.plans_handling.plans_handler import ConfigurationManager
 
@@ -36,6 +37,7 @@ class PresetPlanner(ExperimentPlanner):
         super().__init__(*arguments, plans_name=plans_name(preset), **options)
         self.preset = preset
         self.wanted = configurations
+        self._times_stock: float | None = None  # at the last patch that was counted
 
     def generate_data_identifier(self, configuration_name: str) -> str:
         """The host's, so that its preprocessed data is used, but for 3d_lowres, whose spacing follows from the patch."""
@@ -62,24 +64,40 @@ class PresetPlanner(ExperimentPlanner):
             "arch_kwargs": arch_kwargs,
             "_kw_requires_import": arch_kwargs_req_import,
         }
-        patch = [int(size) for size in patch_size]
-        configuration = self._configuration({"patch_size": patch, "architecture": architecture})
+        configuration = self._configuration({"patch_size": patch_size, "architecture": architecture})
+        patch = configuration.patch_size
         try:
             if min(patch) < 1:
                 raise PlanError("nothing is left of the patch")
+            # Without deep supervision, as the host estimates; and on meta, where no weights are drawn.
             with torch.device("meta"):
-                network = build_network(
-                    self.preset, configuration, input_channels, output_channels, deep_supervision=False
-                )  # as the host estimates
-            return network.compute_conv_feature_map_size(patch)  # type: ignore[operator]
+                stock = get_network_from_plans(*architecture.values(), input_channels, output_channels, allow_init=False)
+                network = build_network(self.preset, configuration, input_channels, output_channels, deep_supervision=False)
+            stock_estimate = int(stock.compute_conv_feature_map_size(patch))
+            if self._times_stock and self._is_far_too_large(stock_estimate * self._times_stock, len(patch)):
+                return round(stock_estimate * self._times_stock)
+            estimate: int = network.compute_conv_feature_map_size(patch)  # type: ignore[operator]
+            self._times_stock = estimate / stock_estimate
+            return estimate
         except ExtensionError as error:
             raise PlanError(
                 f"no patch of {self.dataset_name} was found on which {self.preset.name} fits into {self.UNet_vram_target_GB:g} "
                 f"GB; at {patch} the search ended: {error} Plan for more memory, or for a lighter preset."
             ) from error
 
+    def _is_far_too_large(self, estimate: float, dimensions: int) -> bool:
+        """Whether it is more than twice what fits.
+
+        The host's search begins far above what fits and comes down in small steps, and counting takes a second or so for each.
+        """
+        reference = self.UNet_reference_val_2d if dimensions == 2 else self.UNet_reference_val_3d
+        batch = self.UNet_reference_val_corresp_bs_2d if dimensions == 2 else self.UNet_reference_val_corresp_bs_3d
+        fits = reference * self.UNet_vram_target_GB / self.UNet_reference_val_corresp_GB * batch / self.UNet_min_batch_size
+        return estimate > 2 * fits
+
     def get_plans_for_configuration(self, *arguments: Any, **options: Any) -> dict[str, Any]:
         """The host's, with the preset's network in it."""
+        self._times_stock = None
         plan = super().get_plans_for_configuration(*arguments, **options)
         plan["architecture"] |= {
             "network_class_name": self.preset.network,
@@ -106,7 +124,8 @@ class PresetPlanner(ExperimentPlanner):
 
     def _configuration(self, plan: Mapping[str, Any]) -> ConfigurationManager:
         labels = LabelManager(self.dataset_json["labels"], self.dataset_json.get("regions_class_order"))
-        return ConfigurationManager({**plan, "region_based": labels.has_regions})
+        patch = [int(size) for size in plan["patch_size"]]  # numpy's, in the host's search
+        return ConfigurationManager({**plan, "patch_size": patch, "region_based": labels.has_regions})
 
 
 def plans_name(preset: Preset) -> str:

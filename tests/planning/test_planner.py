@@ -107,6 +107,29 @@ def test_a_heavier_network_gets_a_smaller_batch_or_patch(dataset):
         )
 
 
+@pytest.mark.slow
+def test_patches_that_are_far_too_large_need_not_be_counted(dataset, monkeypatch):
+    counted = []
+
+    def count(_network, patch):
+        counted.append(tuple(patch))
+        return prod(patch) * 1000
+
+    monkeypatch.setattr("nnunetv2_ext.architectures.network.Network.compute_conv_feature_map_size", count)
+
+    def plan():
+        counted.clear()
+        planner = quiet(PresetPlanner, dataset.name, preset=FIRST, gpu_memory_target_in_gb=TIGHT)
+        found = planner.get_plans_for_configuration([1.0] * 3, [64] * 3, "any", 1e9, {})
+        return found, len(counted)
+
+    found, few = plan()
+    monkeypatch.setattr(PresetPlanner, "_is_far_too_large", lambda *_: False)
+    same, all_of_them = plan()
+    assert found == same
+    assert few < all_of_them
+
+
 def test_memory_that_no_patch_fits_into_is_said(small):
     with pytest.raises(PlanError, match=f"{FIRST.name} fits into 0.001 GB"):
         written(small, gpu_memory=0.001)
