@@ -27,6 +27,7 @@ NEEDED = {
     "dynamic-network-architectures": ">=0.4.1,<0.5",
     "batchgenerators": ">=0.25.1",
     "adan-pytorch": ">=0.1,<0.2",
+    "timm": ">=1.0.15",
 }
 PYTHON = ">=3.10"
 STOCK_NAMES = ("nnUNetTrainerAdan", "nnUNetTrainerDiceLoss")

@@ -29,8 +29,8 @@ def table() -> str:
     stages = case.configuration.network_arch_init_kwargs["n_stages"]
     lines += [
         "",
-        f"Counted on the plan that nnU-Net's rule gives a patch of {'x'.join(map(str, PATCH))} ({stages} stages, 1 channel, "
-        "2 classes): GFLOPs of a forward at batch 1 (two per multiply-add, convolutions and matrix products), and the peak of a training "
+        f"Counted on the plan that nnU-Net's rule gives a patch of {'x'.join(map(str, PATCH))} ({stages} stages, "
+        "1 channel, 2 classes): GFLOPs of a forward at batch 1 (two per multiply-add, convolutions and matrix products), and the peak of a training "
         "step at batch 2 in float32 relative to the stock network's, without weights. Written by `scripts/readme_table.py`.",
     ]
     return "\n".join(lines) + "\n"
