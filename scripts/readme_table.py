@@ -14,6 +14,10 @@ from nnunetv2_ext.trainers.names import PREFIX
 README = Path(__file__).parent.parent / "README.md"
 START, END = "<!-- presets -->\n", "<!-- /presets -->\n"
 PATCH = (128, 128, 128)
+EXPLANATION = (
+    "GFLOPs of a forward at batch 1 (two per multiply-add, convolutions and matrix products), and the peak of a training step "
+    "at batch 2 in float32 relative to the stock network's, without weights. Written by `scripts/readme_table.py`."
+)
 
 
 def table() -> str:
@@ -27,12 +31,8 @@ def table() -> str:
     ]
     lines += [_row(f"`{name}`", row.summary, row.paper, count(PREFIX + name, case), stock) for name, row in PRESETS.items()]
     stages = case.configuration.network_arch_init_kwargs["n_stages"]
-    lines += [
-        "",
-        f"Counted on the plan that nnU-Net's rule gives a patch of {'x'.join(map(str, PATCH))} ({stages} stages, "
-        "1 channel, 2 classes): GFLOPs of a forward at batch 1 (two per multiply-add, convolutions and matrix products), and the peak of a training "
-        "step at batch 2 in float32 relative to the stock network's, without weights. Written by `scripts/readme_table.py`.",
-    ]
+    plan = f"a patch of {'x'.join(map(str, PATCH))} ({stages} stages, 1 channel, 2 classes)"
+    lines += ["", f"Counted on the plan that nnU-Net's rule gives {plan}: {EXPLANATION}"]
     return "\n".join(lines) + "\n"
 
 
