@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from nnunetv2_ext.architectures.blocks.convolution import ConvStack
 from nnunetv2_ext.architectures.blocks.gab import GAB, foreground_evidence
+from nnunetv2_ext.architectures.blocks.recompute import Form
 from nnunetv2_ext.architectures.network import keep_in_graph
 from nnunetv2_ext.architectures.operations import operations, resize
 from nnunetv2_ext.architectures.plan import Plan
@@ -24,6 +25,7 @@ class UNetDecoder(nn.Module):
         plan: the plan.
         gab: whether there are bridges.
         region_based: whether the classes are regions (independent sigmoids).
+        form: how a training step is computed, see ``MBTFE``.
 
     Shape:
         one feature map per stage, finest first, to logits ``(N, num_classes, *spatial)``: a list with one entry per stage but
@@ -33,7 +35,7 @@ class UNetDecoder(nn.Module):
         PlanError: if there are bridges and fewer than three stages.
     """
 
-    def __init__(self, plan: Plan, *, gab: bool = False, region_based: bool = False) -> None:
+    def __init__(self, plan: Plan, *, gab: bool = False, region_based: bool = False, form: Form = "plain") -> None:
         super().__init__()
         if gab and plan.stages < 3:
             raise PlanError(
@@ -59,6 +61,7 @@ class UNetDecoder(nn.Module):
                     2 * width,
                     width,
                     kernel_size=kernel,
+                    form=form,
                     **plan.block_arguments,
                 )
             )

@@ -3,8 +3,9 @@
 from collections.abc import Sequence
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 
+from nnunetv2_ext.architectures.blocks.recompute import Form, chain, in_form, made
 from nnunetv2_ext.architectures.operations import dimensions_of, per_axis, same_padding
 
 
@@ -83,6 +84,7 @@ class ConvStack(nn.Sequential):
         out_channels: int,
         *,
         stride: int | Sequence[int] = 1,
+        form: Form = "plain",
         **block_arguments: Any,
     ) -> None:
         super().__init__(
@@ -97,3 +99,11 @@ class ConvStack(nn.Sequential):
                 for index in range(count)
             )
         )
+        self.form = form
+
+    def forward(self, x: Tensor) -> Tensor:
+        form: Form = "plain" if self.form == "plain" else "fast"
+        return in_form(form, self, super().forward, self._recomputed, x)
+
+    def _recomputed(self, x: Tensor) -> Tensor:
+        return made(chain(self, x))

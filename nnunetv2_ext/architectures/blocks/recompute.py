@@ -1,0 +1,334 @@
+"""Maps that are made again in the backward, instead of being kept from the forward.
+
+A step of training keeps what its backward needs: behind each convolution its output, for the norm, and the activated map, for
+the next convolution; PReLU keeps one more. All but the convolution's output follow from it within a few operations per
+value, where the convolution took hundreds. So a ``Deferred`` map is a recipe and the tensors it is made from. ``convolve``,
+``spatial_mean`` and ``weighted_sum`` take one, keep the tensors alone, and make it again in the backward, a few channels at a
+time, so that what happens in between is never as large as a map either.
+
+The result is exact: the recipe is evaluated with the same operations as in the plain form, and autograd differentiates it.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from functools import partial
+from typing import Any, Literal, NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
+from torch.nn import functional
+from torch.utils.checkpoint import checkpoint
+
+Form = Literal["plain", "fast", "frugal"]
+
+# Pieces of a map, none smaller than a megabyte: small enough to stay in a processor's cache, few enough for a GPU.
+PIECES = 8
+SMALLEST_PIECE = 2**20
+
+
+class Deferred(NamedTuple):
+    """A map, as the recipe and the tensors it is made from."""
+
+    recipe: Callable[[Sequence[Tensor], Sequence[Tensor]], Tensor]
+    """makes a group of channels from the same group of ``maps`` and from ``shared``"""
+    maps: tuple[Tensor, ...]
+    """``(N, C, *spatial)`` or one value per channel, ``(C,)``; the first one is a map"""
+    shared: tuple[Tensor, ...] = ()
+    """what every channel needs"""
+
+
+Map = Tensor | Deferred
+
+
+def made(x: Map) -> Tensor:
+    """The map itself; what it is made from is kept, not what is on the way."""
+    return x if isinstance(x, Tensor) else _Made.apply(x.recipe, len(x.maps), *x.maps, *x.shared)
+
+
+def convolve(convolution: nn.Module, x: Map) -> Tensor:
+    """``convolution(x)``, which makes a deferred x again in the backward."""
+    if isinstance(x, Tensor):
+        return convolution(x)
+    geometry = (
+        convolution.stride,
+        convolution.padding,
+        convolution.dilation,
+        isinstance(convolution, nn.modules.conv._ConvTransposeNd),
+        convolution.output_padding,
+        convolution.groups,
+    )
+    return _Convolved.apply(x.recipe, len(x.maps), geometry, convolution.weight, convolution.bias, *x.maps, *x.shared)
+
+
+def spatial_mean(x: Map) -> Tensor:
+    """``(N, C, *spatial)`` to its mean ``(N, C)``; a deferred x is never whole."""
+    if isinstance(x, Tensor):
+        return x.flatten(2).mean(-1)
+    return made(x._replace(recipe=partial(_mean, x.recipe)))
+
+
+def weighted_sum(weights: Tensor, inputs: Sequence[Map]) -> Tensor:
+    """Sum over i of ``weights[:, i]`` times ``inputs[i]``; a deferred input is never whole.
+
+    Shape:
+        weights ``(N, K)`` and K inputs ``(N, C, *spatial)`` to ``(N, C, *spatial)``.
+    """
+    parts = [x if isinstance(x, Deferred) else Deferred(_itself, (x,)) for x in inputs]
+    recipes = [(part.recipe, len(part.maps), len(part.shared)) for part in parts]
+    maps = tuple(tensor for part in parts for tensor in part.maps)
+    return made(Deferred(partial(_sum, recipes), maps, (weights, *(t for part in parts for t in part.shared))))
+
+
+def activated(x: Tensor, norm: nn.Module | None, activation: nn.Module) -> Map:
+    """``activation(norm(x))``: deferred where both are known to work channel by channel, else from the modules themselves.
+
+    The running statistics of a BatchNorm are brought up to date here, once, however often the map is made.
+    """
+    slope = _slope(activation)
+    if slope is None or type(norm) not in _BATCH_NORMS + _INSTANCE_NORMS:
+        return activation(x if norm is None else norm(x))
+    instance = type(norm) in _INSTANCE_NORMS
+    if instance and norm.track_running_stats:
+        return activation(norm(x))
+    if not instance and norm.track_running_stats:
+        _record(norm, x)
+    vectors = () if norm.weight is None else (norm.weight, norm.bias)
+    shared: tuple[Tensor, ...] = ()
+    if isinstance(slope, Tensor):
+        vectors, shared = (vectors, (slope,)) if slope.numel() == 1 else ((*vectors, slope), ())
+    recipe = partial(_normalise_activate, instance, norm.eps, norm.weight is not None, slope if isinstance(slope, float) else None)
+    return Deferred(recipe, (x, *vectors), shared)
+
+
+def chain(blocks: Sequence[nn.Module], x: Map) -> Map:
+    """Convolution, norm and nonlinearity of each block in turn; only what the convolutions give is kept.
+
+    Args:
+        blocks: modules with ``conv`` and then, as their other children, a norm and a nonlinearity.
+    """
+    for block in blocks:
+        names, modules = zip(*block.named_children(), strict=True)
+        if names in _UNITS:
+            x = activated(convolve(block.conv, x), modules[1], modules[2])
+        else:
+            x = block(made(x))
+    return x
+
+
+def in_form(form: Form, module: nn.Module, plain: Callable[..., Any], recomputed: Callable[..., Any], *inputs: Any) -> Any:
+    """Calls one of two implementations of a block, as its form says, where there is a backward to save for.
+
+    A compiler decides by itself what it makes again, so it gets the plain one; ``"frugal"`` tells it to repeat the block.
+
+    Args:
+        form: ``"plain"``; ``"fast"``, which calls ``recomputed``; or ``"frugal"``, which calls it, keeps nothing but the inputs,
+            and calls it again in the backward, without touching the running statistics.
+        module: the block.
+        plain: its implementation in ordinary operations.
+        recomputed: its implementation in deferred maps.
+        inputs: what both take.
+    """
+    if form == "plain" or not (module.training and torch.is_grad_enabled()):
+        return plain(*inputs)
+    if torch.compiler.is_compiling():
+        return checkpoint(plain, *inputs, use_reentrant=False) if form == "frugal" else plain(*inputs)
+    if form == "frugal":
+        return checkpoint(recomputed, *inputs, use_reentrant=False, context_fn=partial(_twice, module))
+    return recomputed(*inputs)
+
+
+_BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
+_INSTANCE_NORMS = (nn.InstanceNorm1d, nn.InstanceNorm2d, nn.InstanceNorm3d)
+_UNITS = (("conv", "norm", "activation"), ("conv", "norm", "nonlinearity"))
+
+
+def _slope(activation: nn.Module) -> float | Tensor | None:
+    """The factor below zero, or None for an activation that isn't linear below zero."""
+    if type(activation) is nn.PReLU:
+        return activation.weight
+    if type(activation) is nn.LeakyReLU:
+        return float(activation.negative_slope)
+    return 0.0 if type(activation) is nn.ReLU else None
+
+
+@torch.no_grad()
+def _record(norm: nn.Module, x: Tensor) -> None:
+    norm.num_batches_tracked.add_(1)
+    momentum = 1.0 / float(norm.num_batches_tracked) if norm.momentum is None else norm.momentum
+    for piece in _pieces(x):
+        mean, variance = norm.running_mean[piece], norm.running_var[piece]
+        functional.batch_norm(x[:, piece], mean, variance, training=True, momentum=momentum, eps=norm.eps)
+
+
+def _normalise_activate(
+    instance: bool, eps: float, affine: bool, constant: float | None, maps: Sequence[Tensor], shared: Sequence[Tensor]
+) -> Tensor:
+    x, *vectors = maps
+    weight, bias = vectors[:2] if affine else (None, None)
+    shape = x.shape
+    if instance:
+        x = x.reshape(1, -1, *shape[2:])
+        weight, bias = (v if v is None else v.repeat(shape[0]) for v in (weight, bias))
+    x = functional.batch_norm(x, None, None, weight, bias, training=True, eps=eps)
+    if constant is None:
+        return functional.prelu(x.reshape(shape), shared[0] if shared else vectors[-1])
+    return functional.leaky_relu(x, constant, inplace=constant >= 0).reshape(shape)
+
+
+def _itself(maps: Sequence[Tensor], shared: Sequence[Tensor]) -> Tensor:  # noqa: ARG001
+    return maps[0]
+
+
+def _mean(recipe: Callable[..., Tensor], maps: Sequence[Tensor], shared: Sequence[Tensor]) -> Tensor:
+    return recipe(maps, shared).flatten(2).mean(-1)
+
+
+def _sum(recipes: Sequence[tuple[Any, int, int]], maps: Sequence[Tensor], shared: Sequence[Tensor]) -> Tensor:
+    weights, *shared = shared
+    total: Any = 0
+    for index, (recipe, some, others) in enumerate(recipes):
+        part = recipe(maps[:some], shared[:others])
+        maps, shared = maps[some:], shared[others:]
+        total = total + weights[:, index].reshape(-1, *(1 for _ in part.shape[1:])) * part
+    return total
+
+
+def _pieces(x: Tensor) -> Iterator[slice]:
+    channels = x.shape[1]
+    count = max(1, min(PIECES, channels, x.nbytes // SMALLEST_PIECE))
+    width = -(-channels // count)
+    return (slice(start, min(start + width, channels)) for start in range(0, channels, width))
+
+
+def _cut(tensor: Tensor, piece: slice) -> Tensor:
+    return tensor[piece] if tensor.dim() == 1 else tensor[:, piece]
+
+
+def _make(recipe: Callable[..., Tensor], maps: Sequence[Tensor], shared: Sequence[Tensor]) -> Tensor:
+    out: Tensor | None = None
+    for piece in _pieces(maps[0]):
+        part = recipe([_cut(tensor, piece) for tensor in maps], shared)
+        if out is None:
+            if part.shape[1] == maps[0].shape[1]:
+                return part
+            out = part.new_empty(part.shape[0], maps[0].shape[1], *part.shape[2:])
+        out[:, piece] = part
+    return out
+
+
+def _gradients(
+    recipe: Callable[..., Tensor],
+    maps: Sequence[Tensor],
+    shared: Sequence[Tensor],
+    needed: Sequence[bool],
+    gradient: Tensor,
+    *,
+    overwrite: bool = False,
+) -> list[Tensor | None]:
+    """The gradients of ``maps`` and ``shared``, where ``needed``, for the gradient of what is made from them.
+
+    Args:
+        overwrite: the gradient of the first map may take the place of ``gradient``.
+    """
+    tensors = (*maps, *shared)
+    results: list[Tensor | None] = [None] * len(tensors)
+    wanted = [index for index, need in enumerate(needed) if need]
+    for index in wanted:
+        if overwrite and index == 0 and gradient.dtype == tensors[0].dtype:
+            results[0] = gradient
+        else:
+            results[index] = torch.zeros_like(tensors[index]) if index >= len(maps) else torch.empty_like(tensors[index])
+    for piece in _pieces(maps[0]):
+        with torch.enable_grad():
+            parts = [_cut(tensor, piece) for tensor in maps] + list(shared)
+            parts = [part.detach().requires_grad_(need) for part, need in zip(parts, needed, strict=True)]
+            out = recipe(parts[: len(maps)], parts[len(maps) :])
+        found = torch.autograd.grad(out, [parts[index] for index in wanted], gradient[:, piece])
+        for index, part in zip(wanted, found, strict=True):
+            if index < len(maps):
+                _cut(results[index], piece).copy_(part)
+            else:
+                results[index].add_(part)
+    return results
+
+
+class _Made(torch.autograd.Function):
+    """Makes a map, and keeps what it is made from."""
+
+    @staticmethod
+    def forward(ctx: Any, recipe: Callable[..., Tensor], count: int, *tensors: Tensor) -> Tensor:
+        ctx.recipe, ctx.count, ctx.autocast = recipe, count, _autocast(tensors[0])
+        ctx.save_for_backward(*tensors)
+        return _make(recipe, tensors[:count], tensors[count:])
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> Any:
+        tensors = ctx.saved_tensors  # asked for once: a checkpoint hands them out once
+        maps, shared = tensors[: ctx.count], tensors[ctx.count :]
+        with ctx.autocast():
+            return None, None, *_gradients(ctx.recipe, maps, shared, ctx.needs_input_grad[2:], gradient)
+
+
+class _Convolved(torch.autograd.Function):
+    """Makes a map and convolves it, and keeps what the map is made from."""
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        recipe: Callable[..., Tensor],
+        count: int,
+        geometry: tuple[Any, ...],
+        weight: Tensor,
+        bias: Tensor | None,
+        *tensors: Tensor,
+    ) -> Tensor:
+        ctx.recipe, ctx.count, ctx.geometry, ctx.autocast = recipe, count, geometry, _autocast(tensors[0])
+        ctx.bias_sizes = None if bias is None else list(bias.shape)
+        ctx.save_for_backward(weight, *tensors)
+        return torch.convolution(_make(recipe, tensors[:count], tensors[count:]), weight, bias, *geometry)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> Any:
+        weight, *tensors = ctx.saved_tensors
+        maps, shared = tensors[: ctx.count], tensors[ctx.count :]
+        needs_weight, needs_bias, *needed = ctx.needs_input_grad[3:]
+        with ctx.autocast():
+            x = _make(ctx.recipe, maps, shared).to(gradient.dtype)
+        mask = [any(needed), needs_weight, needs_bias]
+        geometry, dtype = ctx.geometry, gradient.dtype
+        gradient, of_weight, of_bias = torch.ops.aten.convolution_backward(
+            gradient, x, weight.to(dtype), ctx.bias_sizes, *geometry, mask
+        )
+        del x
+        with ctx.autocast():
+            found = _gradients(ctx.recipe, maps, shared, needed, gradient, overwrite=True) if any(needed) else [None] * len(needed)
+        of_weight, of_bias = (g if g is None else g.to(weight.dtype) for g in (of_weight, of_bias))
+        return None, None, None, of_weight, of_bias, *found
+
+
+def _autocast(x: Tensor) -> Callable[[], AbstractContextManager[Any]]:
+    """What brings back, in the backward, the mixed precision of the forward."""
+    device = x.device.type
+    if not torch.amp.is_autocast_available(device):
+        return nullcontext
+    dtype, enabled = torch.get_autocast_dtype(device), torch.is_autocast_enabled(device)
+    return partial(torch.autocast, device, dtype=dtype, enabled=enabled)
+
+
+def _twice(module: nn.Module) -> tuple[AbstractContextManager[Any], AbstractContextManager[Any]]:
+    return nullcontext(), _without_statistics(module)
+
+
+@contextmanager
+def _without_statistics(module: nn.Module) -> Iterator[None]:
+    norms = [m for m in module.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm) and m.track_running_stats]
+    for norm in norms:
+        norm.track_running_stats = False
+    try:
+        yield
+    finally:
+        for norm in norms:
+            norm.track_running_stats = True
