@@ -134,7 +134,8 @@ def in_form(form: Form, module: nn.Module, plain: Callable[..., Any], recomputed
     if torch.compiler.is_compiling():
         return checkpoint(plain, *inputs, use_reentrant=False) if form == "frugal" else plain(*inputs)
     if form == "frugal":
-        return checkpoint(recomputed, *inputs, use_reentrant=False, context_fn=partial(_twice, module))
+        parameters = [parameter for parameter in module.parameters() if parameter.requires_grad]
+        return _Repeated.apply(recomputed, module, len(inputs), *inputs, *parameters)
     return recomputed(*inputs)
 
 
@@ -309,6 +310,35 @@ class _Convolved(torch.autograd.Function):
         return None, None, None, of_weight, of_bias, *found
 
 
+class _Repeated(torch.autograd.Function):
+    """Calls a function, keeps its inputs, and calls it again in the backward.
+
+    What torch.utils.checkpoint does, but for the running statistics.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, function: Callable[..., Any], module: nn.Module, count: int, *tensors: Tensor) -> Any:
+        ctx.function, ctx.module, ctx.autocast = function, module, _autocast(tensors[0])
+        ctx.parameters = tensors[count:]
+        ctx.save_for_backward(*tensors[:count])
+        ctx.random_state = _random_state(tensors[0].device) if _draws(module) else None
+        out = function(*tensors[:count])
+        return out if isinstance(out, Tensor) else tuple(out)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *gradients: Tensor) -> Any:
+        inputs = [
+            tensor.detach().requires_grad_(need)
+            for tensor, need in zip(ctx.saved_tensors, ctx.needs_input_grad[3:], strict=False)
+        ]
+        with torch.enable_grad(), ctx.autocast(), _without_statistics(ctx.module), _with_random_state(ctx.random_state):
+            out = ctx.function(*inputs)
+        wanted = [tensor for tensor in (*inputs, *ctx.parameters) if tensor.requires_grad]
+        found = iter(torch.autograd.grad(out, wanted, gradients, allow_unused=True))
+        return None, None, None, *(next(found) if tensor.requires_grad else None for tensor in (*inputs, *ctx.parameters))
+
+
 def _autocast(x: Tensor) -> Callable[[], AbstractContextManager[Any]]:
     """What brings back, in the backward, the mixed precision of the forward."""
     device = x.device.type
@@ -318,8 +348,25 @@ def _autocast(x: Tensor) -> Callable[[], AbstractContextManager[Any]]:
     return partial(torch.autocast, device, dtype=dtype, enabled=enabled)
 
 
-def _twice(module: nn.Module) -> tuple[AbstractContextManager[Any], AbstractContextManager[Any]]:
-    return nullcontext(), _without_statistics(module)
+def _draws(module: nn.Module) -> bool:
+    return any(isinstance(m, nn.modules.dropout._DropoutNd) and m.p > 0 for m in module.modules())
+
+
+def _random_state(device: torch.device) -> tuple[torch.device, Tensor, Tensor | None]:
+    return device, torch.get_rng_state(), torch.cuda.get_rng_state(device) if device.type == "cuda" else None
+
+
+@contextmanager
+def _with_random_state(state: tuple[torch.device, Tensor, Tensor | None] | None) -> Iterator[None]:
+    if state is None:
+        yield
+        return
+    device, processor, accelerator = state
+    with torch.random.fork_rng([device] if accelerator is not None else []):
+        torch.set_rng_state(processor)
+        if accelerator is not None:
+            torch.cuda.set_rng_state(accelerator, device)
+        yield
 
 
 @contextmanager
