@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from nnunetv2_ext.architectures.blocks.recompute import Form, chain, in_form, spatial_mean, weighted_sum
+from nnunetv2_ext.architectures.blocks.recompute import Form, chain, in_form, weighted_sum
 from nnunetv2_ext.architectures.operations import operations, per_axis, same_padding
 
 
@@ -81,7 +81,7 @@ class MBTFE(nn.Module):
 
     def _recomputed(self, x: Tensor) -> Tensor:
         outputs = [chain(branch, x) for branch in self.branches]
-        return weighted_sum(self._weigh(sum(spatial_mean(output) for output in outputs)), outputs)
+        return weighted_sum(self._weigh, [*self.squeeze.parameters(), *self.excite.parameters()], outputs)
 
     def _weigh(self, average: Tensor) -> Tensor:
         return torch.softmax(self.excite(self.squeeze(average)), dim=1)
