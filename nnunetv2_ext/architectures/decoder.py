@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from nnunetv2_ext.architectures.blocks.convolution import ConvStack
 from nnunetv2_ext.architectures.blocks.gab import GAB, foreground_evidence
-from nnunetv2_ext.architectures.blocks.recompute import Form
+from nnunetv2_ext.architectures.blocks.recompute import Form, Map, convolve
 from nnunetv2_ext.architectures.network import keep_in_graph
 from nnunetv2_ext.architectures.operations import operations, resize
 from nnunetv2_ext.architectures.plan import Plan
@@ -67,19 +67,20 @@ class UNetDecoder(nn.Module):
             )
             self.seg_layers.append(plan.convolution(width, plan.num_classes, 1))
             if gab and index > 0:
-                self.bridges.append(GAB(below, width, dimensions=plan.dimensions, kernel_size=kernel))
+                self.bridges.append(GAB(below, width, dimensions=plan.dimensions, kernel_size=kernel, form=form))
 
     def forward(self, skips: Sequence[Tensor]) -> Tensor | list[Tensor]:
-        *finer, x = skips
+        *finer, deepest = skips
+        x: Map = deepest
         predictions: list[Tensor] = []
-        deeper = x
+        deeper = deepest
         for index, skip in enumerate(reversed(finer)):
             if self.bridges and index > 0:
                 evidence = foreground_evidence(predictions[-1], region_based=self.region_based)
                 skip = self.bridges[index - 1](deeper, skip, resize(evidence, skip.shape[2:]))
-            x = self.stages[index](torch.cat((self.transpconvs[index](x), skip), 1))
+            x = self.stages[index].deferred(torch.cat((convolve(self.transpconvs[index], x), skip), 1))
             if self.deep_supervision or self.bridges or index == len(finer) - 1:
-                predictions.append(self.seg_layers[index](x))
+                predictions.append(convolve(self.seg_layers[index], x))
             deeper = skip
         if self.deep_supervision:
             return predictions[::-1]

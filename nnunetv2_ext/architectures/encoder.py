@@ -16,9 +16,9 @@ from nnunetv2_ext.errors import PlanError
 class GHPALayer(nn.Sequential):
     """GHPA with the plan's norm and nonlinearity behind it, as EGE-UNet has its own behind each."""
 
-    def __init__(self, channels: int, kernel: tuple[int, ...], plan: Plan) -> None:
+    def __init__(self, channels: int, kernel: tuple[int, ...], plan: Plan, form: Form) -> None:
         arguments = plan.block_arguments
-        super().__init__(GHPA(channels, channels, dimensions=plan.dimensions, kernel_size=kernel))
+        super().__init__(GHPA(channels, channels, dimensions=plan.dimensions, kernel_size=kernel, form=form))
         if arguments["norm"] is not None:
             self.append(arguments["norm"](channels, **(arguments["norm_arguments"] or {})))
         if arguments["nonlinearity"] is not None:
@@ -82,7 +82,7 @@ class PlainConvEncoder(nn.Module):
                     width, width, dimensions=plan.dimensions, kernel_size=kernel, norm=mbtfe_norm, form=form
                 )
             if stage in ghpa_stages:
-                self.ghpa[str(stage)] = GHPALayer(width, kernel, plan)
+                self.ghpa[str(stage)] = GHPALayer(width, kernel, plan, form)
             channels = width
         self.eab: EAB | None = None
         if eab:

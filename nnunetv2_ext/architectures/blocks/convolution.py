@@ -1,11 +1,12 @@
 """The host's convolution block (convolution, dropout, norm, nonlinearity), with each tensor under one state-dict key."""
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 from torch import Tensor, nn
 
-from nnunetv2_ext.architectures.blocks.recompute import Form, chain, in_form, made
+from nnunetv2_ext.architectures.blocks.recompute import Form, Map, chain, in_form, made
 from nnunetv2_ext.architectures.operations import dimensions_of, per_axis, same_padding
 
 
@@ -99,11 +100,11 @@ class ConvStack(nn.Sequential):
                 for index in range(count)
             )
         )
-        self.form = form
+        self.form: Form = form
 
     def forward(self, x: Tensor) -> Tensor:
-        form: Form = "plain" if self.form == "plain" else "fast"
-        return in_form(form, self, super().forward, self._recomputed, x)
+        return made(self.deferred(x))
 
-    def _recomputed(self, x: Tensor) -> Tensor:
-        return made(chain(self, x))
+    def deferred(self, x: Tensor) -> Map:
+        """The same, to be made when it is needed, where the form has it so."""
+        return in_form("plain" if self.form == "plain" else "fast", self, super().forward, partial(chain, self), x)

@@ -57,7 +57,7 @@ class EAB(nn.Module):
                 f"EAB aggregates the three finest resolutions, got {len(channels)}: the plan needs at least three stages. "
                 "Use a preset without EAB, or a larger patch."
             )
-        self.form = form
+        self.form: Form = form
         ops = operations(dimensions)
         arguments = block_arguments or {}
         first, second, third = channels
@@ -78,7 +78,8 @@ class EAB(nn.Module):
                 ConvBlock(ops.convolution, fused, third, kernel_size=kernels[2], **arguments),
             )
         )
-        self.gates = nn.ModuleList(Gate(width, dimensions=dimensions, form="plain" if form == "plain" else "fast") for width in channels)
+        gate_form: Form = "plain" if form == "plain" else "fast"
+        self.gates = nn.ModuleList(Gate(width, dimensions=dimensions, form=gate_form) for width in channels)
 
     def forward(self, skips: Sequence[Tensor]) -> list[Tensor]:
         self._check_sizes(skips)

@@ -34,7 +34,7 @@ class Gate(nn.Module):
 
     def __init__(self, channels: int, hidden_channels: int | None = None, *, dimensions: int, form: Form = "plain") -> None:
         super().__init__()
-        self.form = form
+        self.form: Form = form
         ops = operations(dimensions)
         hidden_channels = hidden_channels or channels
         self.project = nn.Sequential(

@@ -59,7 +59,7 @@ class MBTFE(nn.Module):
         form: Form = "plain",
     ) -> None:
         super().__init__()
-        self.form = form
+        self.form: Form = form
         kernel, point = per_axis(kernel_size, dimensions), per_axis(1, dimensions)
         self.branches = nn.ModuleList(
             nn.Sequential(

@@ -40,6 +40,9 @@ class Deferred(NamedTuple):
 
 Map = Tensor | Deferred
 
+# Per deferred map its recipe, how many maps and how many shared tensors.
+Layout = Sequence[tuple[Callable[..., Tensor], int, int]]
+
 
 def made(x: Map) -> Tensor:
     """The map itself; what it is made from is kept, not what is on the way."""
@@ -70,7 +73,7 @@ def weighted_sum(weigh: Callable[[Tensor], Tensor], parameters: Sequence[Tensor]
         inputs: K maps ``(N, C, *spatial)``.
     """
     parts = [x if isinstance(x, Deferred) else Deferred(_itself, (x,)) for x in inputs]
-    layout = [(part.recipe, len(part.maps), len(part.shared)) for part in parts]
+    layout: Layout = [(part.recipe, len(part.maps), len(part.shared)) for part in parts]
     return _WeightedSum.apply(weigh, layout, *parameters, *(tensor for part in parts for tensor in (*part.maps, *part.shared)))
 
 
@@ -101,14 +104,12 @@ def chain(blocks: Sequence[nn.Module], x: Map) -> Map:
     """Convolution, norm and nonlinearity of each block in turn; only what the convolutions give is kept.
 
     Args:
-        blocks: modules with ``conv`` and then, as their other children, a norm and a nonlinearity.
+        blocks: modules with ``conv`` and then, as their other children, a norm and a nonlinearity; others are called.
+        x: what the first one takes.
     """
     for block in blocks:
         names, modules = zip(*block.named_children(), strict=True)
-        if names in _UNITS:
-            x = activated(convolve(block.conv, x), modules[1], modules[2])
-        else:
-            x = block(made(x))
+        x = activated(convolve(block.conv, x), *modules[1:]) if names in _UNITS else block(made(x))
     return x
 
 
@@ -118,8 +119,8 @@ def in_form(form: Form, module: nn.Module, plain: Callable[..., Any], recomputed
     A compiler decides by itself what it makes again, so it gets the plain one; ``"frugal"`` tells it to repeat the block.
 
     Args:
-        form: ``"plain"``; ``"fast"``, which calls ``recomputed``; or ``"frugal"``, which calls it, keeps nothing but the inputs,
-            and calls it again in the backward, without touching the running statistics.
+        form: ``"plain"``; ``"fast"``, which calls ``recomputed``; or ``"frugal"``, which calls it, keeps the inputs alone, and
+            calls it again in the backward, without touching the running statistics.
         module: the block.
         plain: its implementation in ordinary operations.
         recomputed: its implementation in deferred maps.
@@ -211,8 +212,10 @@ class _NormalisedActivated(torch.autograd.Function):
             gradient = above.addcmul_(below, slope.to(y.dtype).view(-1, *(1 for _ in y.shape[2:])))
             of_slope = below.mul_(y).sum([0, *range(2, y.dim())])
             of_slope = (of_slope.sum(0, keepdim=True) if slope.numel() == 1 else of_slope).to(slope.dtype)
+        mask = [True, weight is not None, weight is not None]
+        gradient = gradient.reshape(flat.shape)
         of_x, of_weight, of_bias = torch.ops.aten.native_batch_norm_backward(
-            gradient.view(flat.shape), flat, weight, None, None, mean, inverse_deviation, True, 0.0, [True, weight is not None, weight is not None]
+            gradient, flat, weight, None, None, mean, inverse_deviation, True, 0.0, mask
         )
         if weight is None:
             return of_x.view(y.shape), None, None, None, None, of_slope
@@ -262,9 +265,7 @@ def _gradients(
 ) -> list[Tensor | None]:
     """The gradients of ``maps`` and ``shared``, where ``needed``, for the gradient of what is made from them.
 
-    Args:
-        gradient: gives a group of channels of it.
-        place: where the gradient of the first map may be put.
+    ``gradient`` gives a group of channels of it; ``place`` is where the gradient of the first map may be put.
     """
     tensors = (*maps, *shared)
     results: list[Tensor | None] = [None] * len(tensors)
@@ -348,7 +349,7 @@ class _WeightedSum(torch.autograd.Function):
     """The sum of maps, each times the weight it gets from the average of their sum, and keeps what the maps are made from."""
 
     @staticmethod
-    def forward(ctx: Any, weigh: Callable[[Tensor], Tensor], layout: Sequence[tuple[Any, int, int]], *tensors: Tensor) -> Tensor:
+    def forward(ctx: Any, weigh: Callable[[Tensor], Tensor], layout: Layout, *tensors: Tensor) -> Tensor:
         count = len(tensors) - sum(some + others for _, some, others in layout)
         ctx.weigh, ctx.layout, ctx.count, ctx.autocast = weigh, layout, count, _autocast(tensors[-1])
         parts = _split(layout, tensors[count:])
@@ -390,7 +391,7 @@ class _WeightedSum(torch.autograd.Function):
         return None, None, *(next(of_parameters) if p.requires_grad else None for p in parameters), *found
 
 
-def _split(layout: Sequence[tuple[Any, int, int]], tensors: Sequence[Any]) -> list[tuple[Any, Sequence[Any], Sequence[Any]]]:
+def _split(layout: Layout, tensors: Sequence[Any]) -> list[tuple[Any, Sequence[Any], Sequence[Any]]]:
     parts, start = [], 0
     for recipe, some, others in layout:
         parts.append((recipe, tensors[start : start + some], tensors[start + some : start + some + others]))
