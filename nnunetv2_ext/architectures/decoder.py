@@ -1,6 +1,7 @@
 """The decoder of the host's U-Nets, with group aggregation bridges over its skips where wanted."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -78,7 +79,8 @@ class UNetDecoder(nn.Module):
             if self.bridges and index > 0:
                 evidence = foreground_evidence(predictions[-1], region_based=self.region_based)
                 skip = self.bridges[index - 1](deeper, skip, resize(evidence, skip.shape[2:]))
-            x = self.stages[index].deferred(torch.cat((convolve(self.transpconvs[index], x), skip), 1))
+            stack: Any = self.stages[index]
+            x = stack.deferred(torch.cat((convolve(self.transpconvs[index], x), skip), 1))
             if self.deep_supervision or self.bridges or index == len(finer) - 1:
                 predictions.append(convolve(self.seg_layers[index], x))
             deeper = skip

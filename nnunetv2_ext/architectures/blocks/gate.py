@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -56,6 +57,6 @@ class Gate(nn.Module):
         return skip * torch.sigmoid(score_norm(convolve(score, Deferred(partial(_agreement, norm.eps), projected))))
 
 
-def _agreement(eps: float, maps: Sequence[Tensor], shared: Sequence[Tensor]) -> Tensor:  # noqa: ARG001
+def _agreement(eps: Any, maps: Sequence[Tensor], shared: Sequence[Tensor]) -> Tensor:  # noqa: ARG001
     signal, skip = maps
     return functional.leaky_relu(functional.instance_norm(signal, eps=eps) + functional.instance_norm(skip, eps=eps))

@@ -49,7 +49,7 @@ def made(x: Map) -> Tensor:
     return x if isinstance(x, Tensor) else _Made.apply(x.recipe, len(x.maps), *x.maps, *x.shared)
 
 
-def convolve(convolution: nn.Module, x: Map) -> Tensor:
+def convolve(convolution: Any, x: Map) -> Tensor:
     """``convolution(x)``, which makes a deferred x again in the backward."""
     if isinstance(x, Tensor):
         return convolution(x)
@@ -77,7 +77,7 @@ def weighted_sum(weigh: Callable[[Tensor], Tensor], parameters: Sequence[Tensor]
     return _WeightedSum.apply(weigh, layout, *parameters, *(tensor for part in parts for tensor in (*part.maps, *part.shared)))
 
 
-def activated(x: Tensor, norm: nn.Module | None, activation: nn.Module) -> Map:
+def activated(x: Tensor, norm: Any, activation: nn.Module) -> Map:
     """``activation(norm(x))``: deferred where both are known to work channel by channel, else from the modules themselves.
 
     The running statistics of a BatchNorm are brought up to date here, once, however often the map is made.
@@ -100,7 +100,7 @@ def activated(x: Tensor, norm: nn.Module | None, activation: nn.Module) -> Map:
     return Deferred(recipe, (x, *vectors), shared)
 
 
-def chain(blocks: Sequence[nn.Module], x: Map) -> Map:
+def chain(blocks: Any, x: Map) -> Map:
     """Convolution, norm and nonlinearity of each block in turn; only what the convolutions give is kept.
 
     Args:
@@ -141,7 +141,7 @@ _INSTANCE_NORMS = (nn.InstanceNorm1d, nn.InstanceNorm2d, nn.InstanceNorm3d)
 _UNITS = (("conv", "norm", "activation"), ("conv", "norm", "nonlinearity"))
 
 
-def _slope(activation: nn.Module) -> float | Tensor | None:
+def _slope(activation: Any) -> float | Tensor | None:
     """The factor below zero, or None for an activation that isn't linear below zero."""
     if type(activation) is nn.PReLU:
         return activation.weight
@@ -151,7 +151,7 @@ def _slope(activation: nn.Module) -> float | Tensor | None:
 
 
 @torch.no_grad()
-def _statistics(norm: nn.Module, x: Tensor, instance: bool) -> tuple[Tensor, Tensor]:
+def _statistics(norm: Any, x: Tensor, instance: bool) -> tuple[Tensor, Tensor]:
     """Mean and inverse standard deviation: per channel, or per sample and channel."""
     momentum, running = 0.0, False
     if not instance and norm.track_running_stats:
@@ -163,10 +163,16 @@ def _statistics(norm: nn.Module, x: Tensor, instance: bool) -> tuple[Tensor, Ten
         part = x[:, piece]
         flat = part.reshape(1, -1, *x.shape[2:]) if instance else part
         kept = (norm.running_mean[piece], norm.running_var[piece]) if running else (None, None)
-        statistics = torch.native_batch_norm(flat, None, None, *kept, True, momentum, norm.eps)[1:]
+        one = flat.new_ones(flat.shape[1], dtype=_parameter_type(x))
+        statistics = torch.ops.aten.native_batch_norm(flat, one, one, *kept, True, momentum, norm.eps)[1:]
         found.append([v.reshape(part.shape[:2]) if instance else v for v in statistics])
     mean, inverse_deviation = (torch.cat(values, -1) for values in zip(*found, strict=True))
     return mean, inverse_deviation
+
+
+def _parameter_type(x: Tensor) -> torch.dtype:
+    """A norm works in float32 at least, whatever the precision of its input."""
+    return torch.promote_types(x.dtype, torch.float32)
 
 
 def _normalise_activate(constant: float | None, affine: bool, maps: Sequence[Tensor], shared: Sequence[Tensor]) -> Tensor:
@@ -184,15 +190,18 @@ class _NormalisedActivated(torch.autograd.Function):
         x: Tensor,
         mean: Tensor,
         inverse_deviation: Tensor,
-        weight: Tensor | None,
-        bias: Tensor | None,
+        weight: Any,
+        bias: Any,
         slope: Tensor | float,
     ) -> Tensor:
         samples = mean.shape[0] if mean.dim() == 2 else 1  # of an instance norm, whose samples are channels of their own
         flat = x.reshape(1, -1, *x.shape[2:]) if mean.dim() == 2 else x
+        ctx.affine = weight is not None
+        if weight is None:
+            weight, bias = (x.new_full((x.shape[1],), value, dtype=_parameter_type(x)) for value in (1.0, 0.0))
+        weight, bias = weight.repeat(samples), bias.repeat(samples)
         mean, inverse_deviation = mean.flatten(), inverse_deviation.flatten()
-        weight, bias = (v if v is None else v.repeat(samples) for v in (weight, bias))
-        y = torch.native_batch_norm(flat, weight, bias, mean, inverse_deviation**-2, False, 0.0, 0.0)[0].view(x.shape)
+        y = torch.ops.aten.native_batch_norm(flat, weight, bias, mean, inverse_deviation**-2, False, 0.0, 0.0)[0].view(x.shape)
         ctx.samples, ctx.constant = samples, None if isinstance(slope, Tensor) else slope
         ctx.save_for_backward(flat, mean, inverse_deviation, weight, slope if isinstance(slope, Tensor) else None, y)
         if isinstance(slope, Tensor):
@@ -212,12 +221,12 @@ class _NormalisedActivated(torch.autograd.Function):
             gradient = above.addcmul_(below, slope.to(y.dtype).view(-1, *(1 for _ in y.shape[2:])))
             of_slope = below.mul_(y).sum([0, *range(2, y.dim())])
             of_slope = (of_slope.sum(0, keepdim=True) if slope.numel() == 1 else of_slope).to(slope.dtype)
-        mask = [True, weight is not None, weight is not None]
+        mask = [True, ctx.affine, ctx.affine]
         gradient = gradient.reshape(flat.shape)
         of_x, of_weight, of_bias = torch.ops.aten.native_batch_norm_backward(
             gradient, flat, weight, None, None, mean, inverse_deviation, True, 0.0, mask
         )
-        if weight is None:
+        if not ctx.affine:
             return of_x.view(y.shape), None, None, None, None, of_slope
         of_weight, of_bias = (v.view(ctx.samples, -1).sum(0) for v in (of_weight, of_bias))
         return of_x.view(y.shape), None, None, of_weight, of_bias, of_slope
@@ -243,7 +252,7 @@ def _cut(tensor: Tensor, piece: slice) -> Tensor:
 
 
 def _make(recipe: Callable[..., Tensor], maps: Sequence[Tensor], shared: Sequence[Tensor]) -> Tensor:
-    out: Tensor | None = None
+    out: Any = None
     for piece in _pieces(maps[0]):
         part = recipe([_cut(tensor, piece) for tensor in maps], shared)
         if out is None:
@@ -268,7 +277,7 @@ def _gradients(
     ``gradient`` gives a group of channels of it; ``place`` is where the gradient of the first map may be put.
     """
     tensors = (*maps, *shared)
-    results: list[Tensor | None] = [None] * len(tensors)
+    results: list[Any] = [None] * len(tensors)
     wanted = [index for index, need in enumerate(needed) if need]
     for index in wanted:
         if index == 0 and place is not None and place.dtype == tensors[0].dtype:
@@ -353,11 +362,11 @@ class _WeightedSum(torch.autograd.Function):
         count = len(tensors) - sum(some + others for _, some, others in layout)
         ctx.weigh, ctx.layout, ctx.count, ctx.autocast = weigh, layout, count, _autocast(tensors[-1])
         parts = _split(layout, tensors[count:])
-        average = sum(_make(partial(_mean, recipe), maps, shared) for recipe, maps, shared in parts)
+        average: Any = sum(_make(partial(_mean, recipe), maps, shared) for recipe, maps, shared in parts)
         weights = weigh(average)
         ctx.save_for_backward(average, *tensors)
         first = parts[0][1][0]
-        out: Tensor | None = None
+        out: Any = None
         for piece in _pieces(first):
             for index, (recipe, maps, shared) in enumerate(parts):
                 part = recipe([_cut(tensor, piece) for tensor in maps], shared)
@@ -408,7 +417,7 @@ def _scaled(gradient: Tensor, weight: Tensor, constant: Tensor, piece: slice) ->
     return torch.addcmul(constant[:, piece], gradient[:, piece], weight)
 
 
-def _products(recipe: Callable[..., Tensor], maps: Sequence[Tensor], shared: Sequence[Tensor], other: Tensor) -> Tensor:
+def _products(recipe: Callable[..., Tensor], maps: Sequence[Tensor], shared: Sequence[Tensor], other: Tensor) -> Any:
     """Per sample the scalar product of a deferred map and another map."""
     pieces = _pieces(maps[0])
     return sum(recipe([_cut(t, piece) for t in maps], shared).mul(other[:, piece]).flatten(1).sum(1) for piece in pieces)
