@@ -18,7 +18,6 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.nn import functional
-from torch.utils.checkpoint import checkpoint
 
 Form = Literal["plain", "fast", "frugal"]
 
@@ -116,7 +115,8 @@ def chain(blocks: Any, x: Map) -> Map:
 def in_form(form: Form, module: nn.Module, plain: Callable[..., Any], recomputed: Callable[..., Any], *inputs: Any) -> Any:
     """Calls one of two implementations of a block, as its form says, where there is a backward to save for.
 
-    A compiler decides by itself what it makes again, so it gets the plain one; ``"frugal"`` tells it to repeat the block.
+    A compiler decides by itself what it makes again, so it always gets the plain one; how much it makes again is its own
+    ``torch._functorch.config.activation_memory_budget``.
 
     Args:
         form: ``"plain"``; ``"fast"``, which calls ``recomputed``; or ``"frugal"``, which calls it, keeps the inputs alone, and
@@ -126,10 +126,8 @@ def in_form(form: Form, module: nn.Module, plain: Callable[..., Any], recomputed
         recomputed: its implementation in deferred maps.
         inputs: what both take.
     """
-    if form == "plain" or not (module.training and torch.is_grad_enabled()):
+    if form == "plain" or not (module.training and torch.is_grad_enabled()) or torch.compiler.is_compiling():
         return plain(*inputs)
-    if torch.compiler.is_compiling():
-        return checkpoint(plain, *inputs, use_reentrant=False) if form == "frugal" else plain(*inputs)
     if form == "frugal":
         parameters = [parameter for parameter in module.parameters() if parameter.requires_grad]
         return _Repeated.apply(recomputed, module, len(inputs), *inputs, *parameters)
@@ -332,7 +330,9 @@ class _Convolved(torch.autograd.Function):
         ctx.recipe, ctx.count, ctx.geometry, ctx.autocast = recipe, count, geometry, _autocast(tensors[0])
         ctx.bias_sizes = None if bias is None else list(bias.shape)
         ctx.save_for_backward(weight, *tensors)
-        return torch.convolution(_make(recipe, tensors[:count], tensors[count:]), weight, bias, *geometry)
+        x = _make(recipe, tensors[:count], tensors[count:])
+        dtype = _autocast_type(x)
+        return torch.convolution(x.to(dtype), weight.to(dtype), None if bias is None else bias.to(dtype), *geometry)
 
     @staticmethod
     @once_differentiable
@@ -450,6 +450,14 @@ class _Repeated(torch.autograd.Function):
         wanted = [tensor for tensor in (*inputs, *ctx.parameters) if tensor.requires_grad]
         found = iter(torch.autograd.grad(out, wanted, gradients, allow_unused=True))
         return None, None, None, *(next(found) if tensor.requires_grad else None for tensor in (*inputs, *ctx.parameters))
+
+
+def _autocast_type(x: Tensor) -> torch.dtype:
+    """What autocast would have a convolution of x compute in; it doesn't look into a function of ours."""
+    device = x.device.type
+    if not torch.amp.is_autocast_available(device) or not torch.is_autocast_enabled(device) or x.dtype == torch.float64:
+        return x.dtype
+    return torch.get_autocast_dtype(device)
 
 
 def _autocast(x: Tensor) -> Callable[[], AbstractContextManager[Any]]:

@@ -214,7 +214,8 @@ def test_mixed_precision(form: str, dtype: torch.dtype) -> None:
     loss.backward()
     assert all(output.dtype == dtype for output in outputs)
     for name, parameter in network.named_parameters():
-        assert parameter.grad is not None and parameter.grad.isfinite().all(), name
+        assert parameter.grad is not None, name
+        assert parameter.grad.isfinite().all(), name
 
 
 @pytest.mark.parametrize("form", ["fast", "frugal"])
