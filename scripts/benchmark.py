@@ -216,13 +216,15 @@ def write(results: dict[str, dict[str, Any]], about: dict[str, Any]) -> None:
 @click.command(epilog="Example: python scripts/benchmark.py --rounds 5 --threads 1")
 @click.option("--rounds", default=5, show_default=True, help="Steps of each network that are timed.")
 @click.option("--threads", default=1, show_default=True, help="Threads, on a processor.")
+@click.option("--size", type=int, help="Edge of the patch; 128 on a GPU, 64 on a processor by default.")
 @click.option("--compile/--no-compile", "compiled", default=torch.cuda.is_available(), help="As the host does, on a GPU.")
-def main(rounds: int, threads: int, compiled: bool) -> None:
+def main(rounds: int, threads: int, size: int | None, compiled: bool) -> None:
     """Times a training step of each network, interleaved, on the GPU where there is one, else on the processor."""
     device = "cuda" if torch.cuda.is_available() else "cpu"
     torch.set_num_threads(threads)
     check_equal()
-    results = measure(rounds, *((128, 2) if device == "cuda" else (64, 1)), device, compiled)
+    usual, batch = (128, 2) if device == "cuda" else (64, 1)
+    results = measure(rounds, size or usual, batch, device, compiled)
     table = Table(*HEADER)
     for row in table_rows(results):
         table.add_row(*row)

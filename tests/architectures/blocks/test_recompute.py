@@ -138,6 +138,7 @@ def test_same(name: str, form: str, piece: int, monkeypatch: pytest.MonkeyPatch)
     same_steps(build, form, inputs())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("form", ["fast", "frugal"])
 @pytest.mark.parametrize("arguments", [{}, {"mbtfe_norm": "plan", "gab": False}], ids=["batch", "plan"])
 def test_same_network(form: str, arguments: dict) -> None:
@@ -248,6 +249,7 @@ def test_one_value_per_channel_is_refused_as_by_torch() -> None:
         MBTFE(3, 3, dimensions=2, form="fast")(torch.randn(1, 3, 1, 1))
 
 
+@pytest.mark.slow
 def test_memory() -> None:
     """At the size the figures in docs/performance.md are for; nothing is computed on the meta device."""
     plan = ege("plain").plan.arguments | {
