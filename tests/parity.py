@@ -19,3 +19,20 @@ def build(name: str, config: dict) -> nn.Module | None:
 def key(name: str, official_key: str) -> str | list[str] | None:
     """Our state-dict key for the published one."""
     return PORTS[name].key(official_key)
+
+
+def build_fast(name: str, config: dict) -> nn.Module | None:
+    """The same, in the form that makes activations again."""
+    return _in_form(build(name, config), "fast")
+
+
+def build_frugal(name: str, config: dict) -> nn.Module | None:
+    """The same, in the form that makes whole blocks again."""
+    return _in_form(build(name, config), "frugal")
+
+
+def _in_form(module: nn.Module | None, form: str) -> nn.Module | None:
+    for part in module.modules() if module is not None else ():
+        if hasattr(part, "form"):
+            part.form = form
+    return module

@@ -1,12 +1,14 @@
 """The decoder of the host's U-Nets, with group aggregation bridges over its skips where wanted."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from nnunetv2_ext.architectures.blocks.convolution import ConvStack
 from nnunetv2_ext.architectures.blocks.gab import GAB, foreground_evidence
+from nnunetv2_ext.architectures.blocks.recompute import Form, Map, convolve
 from nnunetv2_ext.architectures.network import keep_in_graph
 from nnunetv2_ext.architectures.operations import operations, resize
 from nnunetv2_ext.architectures.plan import Plan
@@ -24,6 +26,7 @@ class UNetDecoder(nn.Module):
         plan: the plan.
         gab: whether there are bridges.
         region_based: whether the classes are regions (independent sigmoids).
+        form: how a training step is computed, see ``MBTFE``.
 
     Shape:
         one feature map per stage, finest first, to logits ``(N, num_classes, *spatial)``: a list with one entry per stage but
@@ -33,7 +36,7 @@ class UNetDecoder(nn.Module):
         PlanError: if there are bridges and fewer than three stages.
     """
 
-    def __init__(self, plan: Plan, *, gab: bool = False, region_based: bool = False) -> None:
+    def __init__(self, plan: Plan, *, gab: bool = False, region_based: bool = False, form: Form = "plain") -> None:
         super().__init__()
         if gab and plan.stages < 3:
             raise PlanError(
@@ -59,24 +62,27 @@ class UNetDecoder(nn.Module):
                     2 * width,
                     width,
                     kernel_size=kernel,
+                    form=form,
                     **plan.block_arguments,
                 )
             )
             self.seg_layers.append(plan.convolution(width, plan.num_classes, 1))
             if gab and index > 0:
-                self.bridges.append(GAB(below, width, dimensions=plan.dimensions, kernel_size=kernel))
+                self.bridges.append(GAB(below, width, dimensions=plan.dimensions, kernel_size=kernel, form=form))
 
     def forward(self, skips: Sequence[Tensor]) -> Tensor | list[Tensor]:
-        *finer, x = skips
+        *finer, deepest = skips
+        x: Map = deepest
         predictions: list[Tensor] = []
-        deeper = x
+        deeper = deepest
         for index, skip in enumerate(reversed(finer)):
             if self.bridges and index > 0:
                 evidence = foreground_evidence(predictions[-1], region_based=self.region_based)
                 skip = self.bridges[index - 1](deeper, skip, resize(evidence, skip.shape[2:]))
-            x = self.stages[index](torch.cat((self.transpconvs[index](x), skip), 1))
+            stack: Any = self.stages[index]
+            x = stack.deferred(torch.cat((convolve(self.transpconvs[index], x), skip), 1))
             if self.deep_supervision or self.bridges or index == len(finer) - 1:
-                predictions.append(self.seg_layers[index](x))
+                predictions.append(convolve(self.seg_layers[index], x))
             deeper = skip
         if self.deep_supervision:
             return predictions[::-1]

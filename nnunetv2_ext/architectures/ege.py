@@ -5,6 +5,7 @@ from collections.abc import Collection
 from torch import Tensor, nn
 from typing_extensions import Unpack
 
+from nnunetv2_ext.architectures.blocks.recompute import Form
 from nnunetv2_ext.architectures.decoder import UNetDecoder
 from nnunetv2_ext.architectures.encoder import PlainConvEncoder
 from nnunetv2_ext.architectures.network import Network
@@ -23,6 +24,7 @@ class EGE(Network):
         eab: whether an EAB refines the three finest skips.
         gab: whether GABs bridge the skips.
         mbtfe_norm: norm in MBTFE, ``"batch"`` as published or ``"plan"`` for the plan's own.
+        form: how a training step is computed: ``"plain"``, ``"fast"`` or ``"frugal"``, see ``MBTFE``. The results are the same.
         region_based: whether the classes are regions.
         arguments: those of PlainConvUNet.
 
@@ -44,6 +46,7 @@ class EGE(Network):
         eab: bool = True,
         gab: bool = True,
         mbtfe_norm: str = "batch",
+        form: Form = "plain",
         region_based: bool = False,
         **arguments: Unpack[PlanArguments],
     ) -> None:
@@ -56,8 +59,9 @@ class EGE(Network):
             ghpa_stages=stages[len(stages) // 2 :] if ghpa_stages is None else ghpa_stages,
             eab=eab,
             mbtfe_norm=norms[mbtfe_norm],
+            form=form,
         )
-        self.decoder = UNetDecoder(self.plan, gab=gab, region_based=region_based)
+        self.decoder = UNetDecoder(self.plan, gab=gab, region_based=region_based, form=form)
 
     def forward(self, x: Tensor) -> Tensor | list[Tensor]:
         self.plan.check_input(x.shape, training=self.training)

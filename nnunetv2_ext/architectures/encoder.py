@@ -8,6 +8,7 @@ from nnunetv2_ext.architectures.blocks.convolution import ConvStack
 from nnunetv2_ext.architectures.blocks.eab import EAB
 from nnunetv2_ext.architectures.blocks.ghpa import GHPA
 from nnunetv2_ext.architectures.blocks.mbtfe import MBTFE
+from nnunetv2_ext.architectures.blocks.recompute import Form
 from nnunetv2_ext.architectures.plan import Plan
 from nnunetv2_ext.errors import PlanError
 
@@ -15,9 +16,9 @@ from nnunetv2_ext.errors import PlanError
 class GHPALayer(nn.Sequential):
     """GHPA with the plan's norm and nonlinearity behind it, as EGE-UNet has its own behind each."""
 
-    def __init__(self, channels: int, kernel: tuple[int, ...], plan: Plan) -> None:
+    def __init__(self, channels: int, kernel: tuple[int, ...], plan: Plan, form: Form) -> None:
         arguments = plan.block_arguments
-        super().__init__(GHPA(channels, channels, dimensions=plan.dimensions, kernel_size=kernel))
+        super().__init__(GHPA(channels, channels, dimensions=plan.dimensions, kernel_size=kernel, form=form))
         if arguments["norm"] is not None:
             self.append(arguments["norm"](channels, **(arguments["norm_arguments"] or {})))
         if arguments["nonlinearity"] is not None:
@@ -36,6 +37,7 @@ class PlainConvEncoder(nn.Module):
         ghpa_stages: the stages that have a GHPA.
         eab: whether the three finest skips go through an EAB.
         mbtfe_norm: class of the norm in MBTFE, BatchNorm by default.
+        form: how a training step is computed, see ``MBTFE``.
 
     Shape:
         ``(N, input_channels, *spatial)`` to one feature map per stage, finest first.
@@ -52,6 +54,7 @@ class PlainConvEncoder(nn.Module):
         ghpa_stages: Collection[int] = (),
         eab: bool = False,
         mbtfe_norm: type[nn.Module] | None = None,
+        form: Form = "plain",
     ) -> None:
         super().__init__()
         for name, wanted in (("mbtfe_stages", mbtfe_stages), ("ghpa_stages", ghpa_stages)):
@@ -70,13 +73,16 @@ class PlainConvEncoder(nn.Module):
                     width,
                     kernel_size=kernel,
                     stride=stride,
+                    form=form,
                     **plan.block_arguments,
                 )
             )
             if stage in mbtfe_stages:
-                self.mbtfe[str(stage)] = MBTFE(width, width, dimensions=plan.dimensions, kernel_size=kernel, norm=mbtfe_norm)
+                self.mbtfe[str(stage)] = MBTFE(
+                    width, width, dimensions=plan.dimensions, kernel_size=kernel, norm=mbtfe_norm, form=form
+                )
             if stage in ghpa_stages:
-                self.ghpa[str(stage)] = GHPALayer(width, kernel, plan)
+                self.ghpa[str(stage)] = GHPALayer(width, kernel, plan, form)
             channels = width
         self.eab: EAB | None = None
         if eab:
@@ -86,6 +92,7 @@ class PlainConvEncoder(nn.Module):
                 strides=plan.strides[1:3],
                 kernel_sizes=plan.kernel_sizes[:3],
                 block_arguments=plan.block_arguments,
+                form=form,
             )
 
     def forward(self, x: Tensor) -> list[Tensor]:

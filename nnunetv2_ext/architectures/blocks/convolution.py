@@ -1,10 +1,12 @@
 """The host's convolution block (convolution, dropout, norm, nonlinearity), with each tensor under one state-dict key."""
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 
+from nnunetv2_ext.architectures.blocks.recompute import Form, Map, chain, in_form, made
 from nnunetv2_ext.architectures.operations import dimensions_of, per_axis, same_padding
 
 
@@ -86,6 +88,7 @@ class ConvStack(nn.Sequential):
         out_channels: int,
         *,
         stride: int | Sequence[int] = 1,
+        form: Form = "plain",
         **block_arguments: Any,
     ) -> None:
         super().__init__(
@@ -100,3 +103,11 @@ class ConvStack(nn.Sequential):
                 for index in range(count)
             )
         )
+        self.form: Form = form
+
+    def forward(self, x: Tensor) -> Tensor:
+        return made(self.deferred(x))
+
+    def deferred(self, x: Tensor) -> Map:
+        """The same, to be made when it is needed, where the form has it so."""
+        return in_form("plain" if self.form == "plain" else "fast", self, super().forward, partial(chain, self), x)

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from nnunetv2_ext.architectures.blocks.convolution import ConvBlock
 from nnunetv2_ext.architectures.blocks.gate import Gate
+from nnunetv2_ext.architectures.blocks.recompute import Form, Map, chain, in_form, made
 from nnunetv2_ext.architectures.blocks.spatial_attention import SpatialAttention
 from nnunetv2_ext.architectures.operations import operations, per_axis
 from nnunetv2_ext.errors import InputSizeError, PlanError
@@ -30,6 +31,7 @@ class EAB(nn.Module):
         convolution: ``torch.nn.Conv2d`` or ``torch.nn.Conv3d``.
         block_arguments: norm, nonlinearity and so on of the plan's ConvBlock.
         dimensions: number of spatial dimensions.
+        form: how a training step is computed, see ``MBTFE``.
 
     Shape:
         three tensors ``(N, channels[i], *spatial[i])`` to a list of the same, where spatial[i] = strides[i] * spatial[i + 1].
@@ -47,6 +49,7 @@ class EAB(nn.Module):
         strides: Sequence[int | Sequence[int]] = (2, 2),
         kernel_sizes: Sequence[int | Sequence[int]] = (3, 3, 3),
         block_arguments: dict[str, Any] | None = None,
+        form: Form = "plain",
     ) -> None:
         super().__init__()
         if len(channels) != 3:
@@ -54,6 +57,7 @@ class EAB(nn.Module):
                 f"EAB aggregates the three finest resolutions, got {len(channels)}: the plan needs at least three stages. "
                 "Use a preset without EAB, or a larger patch."
             )
+        self.form: Form = form
         ops = operations(dimensions)
         arguments = block_arguments or {}
         first, second, third = channels
@@ -74,15 +78,27 @@ class EAB(nn.Module):
                 ConvBlock(ops.convolution, fused, third, kernel_size=kernels[2], **arguments),
             )
         )
-        self.gates = nn.ModuleList(Gate(width, dimensions=dimensions) for width in channels)
+        gate_form: Form = "plain" if form == "plain" else "fast"
+        self.gates = nn.ModuleList(Gate(width, dimensions=dimensions, form=gate_form) for width in channels)
 
     def forward(self, skips: Sequence[Tensor]) -> list[Tensor]:
         self._check_sizes(skips)
+        return in_form(self.form, self, self._plain, self._recomputed, *skips)
+
+    def _plain(self, *skips: Tensor) -> list[Tensor]:
         attended = [self.attention(skip) for skip in skips]
         fused = attended[0]
         for down, finer in zip(self.down, attended[1:], strict=True):
             fused = torch.cat((down(fused), finer), 1)
         return [gate(up(fused), skip) for gate, up, skip in zip(self.gates, self.up, skips, strict=True)]
+
+    def _recomputed(self, *skips: Tensor) -> list[Tensor]:
+        attended = [self.attention.deferred(skip) for skip in skips]
+        fused: Map = attended[0]
+        for down, finer in zip(self.down, attended[1:], strict=True):
+            fused = torch.cat((made(chain([down], fused)), made(finer)), 1)
+        signals = (self.up[0](fused), self.up[1](fused), made(chain([self.up[2]], fused)))
+        return [gate(signal, skip) for gate, signal, skip in zip(self.gates, signals, skips, strict=True)]
 
     def _check_sizes(self, skips: Sequence[Tensor]) -> None:
         for finer, coarser, stride in zip(skips[:2], skips[1:], self.strides, strict=True):

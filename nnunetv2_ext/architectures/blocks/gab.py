@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from nnunetv2_ext.architectures.blocks.layer_norm import ChannelLayerNorm
+from nnunetv2_ext.architectures.blocks.recompute import Form, in_form
 from nnunetv2_ext.architectures.operations import operations, per_axis, resize
 from nnunetv2_ext.errors import PlanError
 
@@ -43,6 +44,7 @@ class GAB(nn.Module):
         mask_channels: channels of the mask, 1 in the paper.
         dimensions: number of spatial dimensions.
         kernel_size: 3, or one of 1 and 3 per axis.
+        form: how a training step is computed, see ``MBTFE``; its maps are many and cheap, so ``"fast"`` repeats it too.
 
     Shape:
         deep ``(N, deep_channels, *low)``, skip ``(N, skip_channels, *high)`` and mask ``(N, mask_channels, *high)``, raw
@@ -65,8 +67,10 @@ class GAB(nn.Module):
         dimensions: int,
         mask_channels: int = 1,
         kernel_size: int | Sequence[int] = 3,
+        form: Form = "plain",
     ) -> None:
         super().__init__()
+        self.form: Form = form
         groups = len(DILATIONS)
         if skip_channels < groups:
             raise PlanError(f"GAB got a skip of {skip_channels} channels, needs at least {groups}: use a wider plan")
@@ -90,6 +94,10 @@ class GAB(nn.Module):
         self.output = nn.Sequential(ChannelLayerNorm(fused), convolution(fused, skip_channels, 1))
 
     def forward(self, deep: Tensor, skip: Tensor, mask: Tensor) -> Tensor:
+        form: Form = "plain" if self.form == "plain" else "frugal"
+        return in_form(form, self, self._plain, self._plain, deep, skip, mask)
+
+    def _plain(self, deep: Tensor, skip: Tensor, mask: Tensor) -> Tensor:
         deep = resize(self.project(deep), skip.shape[2:])
         parts = zip(self.groups, deep.split(self.widths, 1), skip.split(self.widths, 1), strict=True)
         return self.output(torch.cat([group(torch.cat((low, high, mask), 1)) for group, low, high in parts], 1))

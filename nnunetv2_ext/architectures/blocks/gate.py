@@ -1,9 +1,14 @@
 """The attention gate of the edge aggregation block."""
 
+from collections.abc import Sequence
+from functools import partial
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from nnunetv2_ext.architectures.blocks.recompute import Deferred, Form, convolve, in_form
 from nnunetv2_ext.architectures.operations import operations
 
 
@@ -18,6 +23,7 @@ class Gate(nn.Module):
         channels: channels of the gating signal and of the skip.
         hidden_channels: channels of the projection; as many by default.
         dimensions: number of spatial dimensions.
+        form: how a training step is computed, see ``MBTFE``.
 
     Shape:
         signal and skip ``(N, channels, *spatial)`` to the same. In training mode the map has to hold more than one position.
@@ -27,8 +33,9 @@ class Gate(nn.Module):
         torch.Size([2, 6, 4, 5, 6])
     """
 
-    def __init__(self, channels: int, hidden_channels: int | None = None, *, dimensions: int) -> None:
+    def __init__(self, channels: int, hidden_channels: int | None = None, *, dimensions: int, form: Form = "plain") -> None:
         super().__init__()
+        self.form: Form = form
         ops = operations(dimensions)
         hidden_channels = hidden_channels or channels
         self.project = nn.Sequential(
@@ -37,5 +44,19 @@ class Gate(nn.Module):
         self.score = nn.Sequential(ops.convolution(hidden_channels, 1, 1, bias=False), ops.instance_norm(1))
 
     def forward(self, signal: Tensor, skip: Tensor) -> Tensor:
+        return in_form(self.form, self, self._plain, self._recomputed, signal, skip)
+
+    def _plain(self, signal: Tensor, skip: Tensor) -> Tensor:
         agreement = functional.leaky_relu(self.project(signal) + self.project(skip))
         return skip * torch.sigmoid(self.score(agreement))
+
+    def _recomputed(self, signal: Tensor, skip: Tensor) -> Tensor:
+        projection, norm = self.project
+        projected = projection(signal), projection(skip)
+        score, score_norm = self.score
+        return skip * torch.sigmoid(score_norm(convolve(score, Deferred(partial(_agreement, norm.eps), projected))))
+
+
+def _agreement(eps: Any, maps: Sequence[Tensor], shared: Sequence[Tensor]) -> Tensor:  # noqa: ARG001
+    signal, skip = maps
+    return functional.leaky_relu(functional.instance_norm(signal, eps=eps) + functional.instance_norm(skip, eps=eps))

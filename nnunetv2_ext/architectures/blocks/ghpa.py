@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from nnunetv2_ext.architectures.blocks.layer_norm import ChannelLayerNorm
+from nnunetv2_ext.architectures.blocks.recompute import Form, in_form
 from nnunetv2_ext.architectures.operations import operations, per_axis, resize, same_padding
 from nnunetv2_ext.errors import PlanError
 
@@ -68,6 +69,7 @@ class GHPA(nn.Module):
         grid: size of the maps' parameters, one number or one per spatial axis.
         kernel_size: one number or one per axis.
         maps: whether there are maps; without them their groups pass as they are, as if every map were one everywhere.
+        form: how a training step is computed, see ``MBTFE``; its maps are many and cheap, so ``"fast"`` repeats it too.
 
     Shape:
         ``(N, in_channels, *spatial)`` to ``(N, out_channels, *spatial)``, for any size.
@@ -89,8 +91,10 @@ class GHPA(nn.Module):
         grid: int | Sequence[int] = 8,
         kernel_size: int | Sequence[int] = 3,
         maps: bool = True,
+        form: Form = "plain",
     ) -> None:
         super().__init__()
+        self.form: Form = form
         groups = dimensions + 2
         if in_channels < groups:
             raise PlanError(f"GHPA got {in_channels} channels, needs at least {groups}, one per group: use a wider plan")
@@ -115,6 +119,10 @@ class GHPA(nn.Module):
         self.output = separable_convolution(in_channels, out_channels, kernel)
 
     def forward(self, x: Tensor) -> Tensor:
+        form: Form = "plain" if self.form == "plain" else "frugal"
+        return in_form(form, self, self._plain, self._plain, x)
+
+    def _plain(self, x: Tensor) -> Tensor:
         groups = self.norm(x).split(self.widths, 1)
         paths = [*self.maps, self.convolutions]
         x = torch.cat([path(group) for path, group in zip(paths, groups, strict=True)], 1)

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from nnunetv2_ext.architectures.blocks.recompute import Form, chain, in_form, weighted_sum
 from nnunetv2_ext.architectures.operations import operations, per_axis, same_padding
 
 
@@ -35,6 +36,8 @@ class MBTFE(nn.Module):
         dimensions: number of spatial dimensions.
         kernel_size: kernel of the 3-convolutions, one number or one per axis.
         norm: class of the norm after each convolution; BatchNorm by default, as in the notes.
+        form: how a training step is computed: ``"plain"`` as written, ``"fast"`` keeping what the convolutions give alone,
+            ``"frugal"`` keeping the input alone. The results are the same.
 
     Shape:
         ``(N, in_channels, *spatial)`` to ``(N, out_channels, *spatial)``. With BatchNorm in training mode,
@@ -53,8 +56,10 @@ class MBTFE(nn.Module):
         dimensions: int,
         kernel_size: int | Sequence[int] = 3,
         norm: type[nn.Module] | None = None,
+        form: Form = "plain",
     ) -> None:
         super().__init__()
+        self.form: Form = form
         kernel, point = per_axis(kernel_size, dimensions), per_axis(1, dimensions)
         self.branches = nn.ModuleList(
             nn.Sequential(
@@ -66,8 +71,17 @@ class MBTFE(nn.Module):
         self.excite = nn.Linear(out_channels // 2, len(self.branches))
 
     def forward(self, x: Tensor) -> Tensor:
+        return in_form(self.form, self, self._plain, self._recomputed, x)
+
+    def _plain(self, x: Tensor) -> Tensor:
         outputs = [branch(x) for branch in self.branches]
-        average = sum(output.flatten(2).mean(-1) for output in outputs)
-        weights = torch.softmax(self.excite(self.squeeze(average)), dim=1)
+        weights = self._weigh(sum(output.flatten(2).mean(-1) for output in outputs))
         weights = weights.reshape(*weights.shape, 1, *(1 for _ in x.shape[2:]))
         return sum(weights[:, index] * output for index, output in enumerate(outputs))
+
+    def _recomputed(self, x: Tensor) -> Tensor:
+        outputs = [chain(branch, x) for branch in self.branches]
+        return weighted_sum(self._weigh, [*self.squeeze.parameters(), *self.excite.parameters()], outputs)
+
+    def _weigh(self, average: Tensor) -> Tensor:
+        return torch.softmax(self.excite(self.squeeze(average)), dim=1)

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from nnunetv2_ext.architectures.blocks.recompute import Deferred
 from nnunetv2_ext.architectures.operations import operations, per_axis, same_padding
 
 
@@ -29,5 +30,16 @@ class SpatialAttention(nn.Module):
         self.conv = operations(dimensions).convolution(2, 1, kernel, padding=same_padding(kernel))
 
     def forward(self, x: Tensor) -> Tensor:
+        return x * self._attention(x)
+
+    def deferred(self, x: Tensor) -> Deferred:
+        """The same, to be made when it is needed."""
+        return Deferred(_scale, (x,), (self._attention(x),))
+
+    def _attention(self, x: Tensor) -> Tensor:
         summary = torch.cat((x.mean(1, keepdim=True), x.amax(1, keepdim=True)), 1)
-        return x * torch.sigmoid(self.conv(summary))
+        return torch.sigmoid(self.conv(summary))
+
+
+def _scale(maps: Sequence[Tensor], shared: Sequence[Tensor]) -> Tensor:
+    return maps[0] * shared[0]

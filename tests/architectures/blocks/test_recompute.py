@@ -1,0 +1,271 @@
+"""The forms give what the plain form gives, and keep less."""
+
+import copy
+import pickle
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from nnunetv2_ext.architectures.blocks import EAB, GAB, GHPA, MBTFE, ConvStack, Gate, recompute
+from nnunetv2_ext.architectures.blocks.recompute import Deferred, activated, convolve, made, weighted_sum
+from nnunetv2_ext.architectures.ege import EGE
+from nnunetv2_ext.planning.memory import step_memory
+
+NORMS = {"norm": nn.InstanceNorm3d, "norm_arguments": {"affine": True}, "nonlinearity": nn.LeakyReLU}
+LEAKY = {**NORMS, "nonlinearity_arguments": {"inplace": True}}
+
+
+def three_skips() -> list[Tensor]:
+    return [torch.randn(2, channels, size, 8, size) for channels, size in ((4, 8), (5, 4), (6, 2))]
+
+
+BLOCKS: dict[str, tuple[Callable[[str], nn.Module], Callable[[], list[Tensor]]]] = {
+    "mbtfe": (lambda form: MBTFE(4, 6, dimensions=3, form=form), lambda: [torch.randn(2, 4, 5, 4, 6)]),
+    "mbtfe 2d": (lambda form: MBTFE(4, 4, dimensions=2, form=form), lambda: [torch.randn(2, 4, 5, 7)]),
+    "mbtfe 1x3x3": (
+        lambda form: MBTFE(4, 5, dimensions=3, kernel_size=(1, 3, 3), form=form),
+        lambda: [torch.randn(1, 4, 3, 6, 5)],
+    ),
+    "mbtfe instance norm": (
+        lambda form: MBTFE(4, 4, dimensions=3, norm=nn.InstanceNorm3d, form=form),
+        lambda: [torch.randn(2, 4, 5, 4, 6)],
+    ),
+    "mbtfe unknown norm": (  # no recipe is known for it: its modules are called
+        lambda form: MBTFE(4, 4, dimensions=3, norm=FourGroups, form=form),
+        lambda: [torch.randn(2, 4, 5, 4, 6)],
+    ),
+    "eab": (
+        lambda form: EAB((4, 5, 6), dimensions=3, strides=((2, 1, 2),) * 2, block_arguments=LEAKY, form=form),
+        three_skips,
+    ),
+    "eab dropout": (
+        lambda form: EAB(
+            (4, 5, 6),
+            dimensions=3,
+            strides=((2, 1, 2),) * 2,
+            block_arguments={**LEAKY, "dropout": nn.Dropout3d, "dropout_arguments": {"p": 0.5}},
+            form=form,
+        ),
+        three_skips,
+    ),
+    "gate": (lambda form: Gate(4, dimensions=2, form=form), lambda: [torch.randn(2, 4, 5, 6), torch.randn(2, 4, 5, 6)]),
+    "gab": (
+        lambda form: GAB(6, 8, dimensions=2, form=form),
+        lambda: [torch.randn(2, 6, 3, 4), torch.randn(2, 8, 6, 8), torch.randn(2, 1, 6, 8)],
+    ),
+    "ghpa": (lambda form: GHPA(6, 7, dimensions=3, form=form), lambda: [torch.randn(2, 6, 3, 4, 5)]),
+    "stack": (
+        lambda form: ConvStack(3, nn.Conv3d, 2, 5, stride=2, form=form, **LEAKY),
+        lambda: [torch.randn(2, 2, 6, 4, 8)],
+    ),
+    "stack without norm": (
+        lambda form: ConvStack(2, nn.Conv2d, 2, 5, nonlinearity=nn.ReLU, form=form),
+        lambda: [torch.randn(2, 2, 6, 4)],
+    ),
+}
+
+
+class FourGroups(nn.GroupNorm):
+    def __init__(self, channels: int) -> None:
+        super().__init__(4, channels)
+
+
+def ege(form: str, **arguments: object) -> EGE:
+    return EGE(
+        form=form,
+        input_channels=1,
+        num_classes=2,
+        n_stages=4,
+        features_per_stage=[5, 6, 7, 8],
+        conv_op=nn.Conv3d,
+        kernel_sizes=[[1, 3, 3], [3, 3, 3], [3, 3, 3], [3, 3, 3]],
+        strides=[[1, 1, 1], [1, 2, 2], [2, 2, 2], [2, 2, 2]],
+        n_conv_per_stage=2,
+        n_conv_per_stage_decoder=1,
+        conv_bias=True,
+        norm_op=nn.InstanceNorm3d,
+        norm_op_kwargs={"affine": True},
+        nonlin=nn.LeakyReLU,
+        nonlin_kwargs={"inplace": True},
+        deep_supervision=True,
+        **arguments,
+    )
+
+
+def step(module: nn.Module, inputs: list[Tensor]) -> dict[str, Tensor]:
+    """Everything that one training step leaves behind."""
+    torch.manual_seed(1)
+    inputs = [tensor.clone().requires_grad_() for tensor in inputs]
+    outputs = module(inputs) if isinstance(module, EAB) else module(*inputs)
+    outputs = [outputs] if isinstance(outputs, Tensor) else outputs
+    sum((o * torch.cos(torch.arange(o.numel(), dtype=o.dtype)).view_as(o)).sum() for o in outputs).backward()
+    return {
+        **{f"output {index}": output.detach() for index, output in enumerate(outputs)},
+        **{f"gradient of input {index}": tensor.grad for index, tensor in enumerate(inputs)},
+        **{f"gradient of {name}": parameter.grad for name, parameter in module.named_parameters()},
+        **{name: buffer.clone() for name, buffer in module.named_buffers()},
+    }
+
+
+def same_steps(build: Callable[[str], nn.Module], form: str, inputs: list[Tensor]) -> None:
+    torch.manual_seed(0)
+    plain = build("plain").double().train()
+    with torch.no_grad():
+        for parameter in plain.parameters():
+            parameter.add_(torch.randn_like(parameter) * 0.3)  # slopes below zero too
+    other = build(form).double().train()
+    other.load_state_dict(plain.state_dict())
+    inputs = [tensor.double() for tensor in inputs]
+    for _ in range(2):
+        expected, got = step(plain, inputs), step(other, inputs)
+        assert expected.keys() == got.keys()
+        for name, value in expected.items():
+            torch.testing.assert_close(got[name], value, rtol=1e-8, atol=1e-9, msg=lambda m, name=name: f"{name}: {m}")
+    with torch.no_grad():
+        plain.eval(), other.eval()
+        arguments = [inputs] if isinstance(plain, EAB) else inputs
+        torch.testing.assert_close(other(*arguments), plain(*arguments), rtol=1e-8, atol=1e-9)
+
+
+@pytest.mark.parametrize("form", ["fast", "frugal"])
+@pytest.mark.parametrize("name", BLOCKS)
+@pytest.mark.parametrize("piece", [2**20, 1], ids=["whole", "pieces"])
+def test_same(name: str, form: str, piece: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(recompute, "SMALLEST_PIECE", piece)
+    build, inputs = BLOCKS[name]
+    same_steps(build, form, inputs())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("form", ["fast", "frugal"])
+@pytest.mark.parametrize("arguments", [{}, {"mbtfe_norm": "plan", "gab": False}], ids=["batch", "plan"])
+def test_same_network(form: str, arguments: dict) -> None:
+    same_steps(lambda kind: ege(kind, **arguments), form, [torch.randn(2, 1, 8, 16, 16)])
+
+
+@pytest.mark.parametrize("form", ["fast", "frugal"])
+def test_gradcheck(form: str) -> None:
+    torch.manual_seed(0)
+    block = MBTFE(2, 2, dimensions=2, form=form).double().train()
+    assert torch.autograd.gradcheck(block, torch.randn(2, 2, 3, 3).double().requires_grad_(), fast_mode=True)
+
+
+def test_gradcheck_of_each_operation() -> None:
+    torch.manual_seed(0)
+    norm, activation = nn.BatchNorm2d(3).double(), nn.PReLU(3).double()
+    down, up = nn.Conv2d(3, 2, 3, 2, 1).double(), nn.ConvTranspose2d(3, 2, 2, 2).double()
+    linear = nn.Linear(3, 2).double()
+
+    def operations(x: Tensor, slope: Tensor) -> list[Tensor]:
+        deferred = activated(x, norm, activation)
+        assert isinstance(deferred, Deferred)
+        deferred = deferred._replace(maps=(*deferred.maps[:-1], slope))
+        mixed = weighted_sum(lambda average: linear(average).softmax(1), list(linear.parameters()), [deferred, x])
+        return [made(deferred), convolve(down, deferred), convolve(up, deferred), mixed]
+
+    assert torch.autograd.gradcheck(operations, (torch.randn(2, 3, 4, 4).double().requires_grad_(), activation.weight))
+
+
+@pytest.mark.parametrize("form", ["fast", "frugal"])
+def test_backward_twice_and_used_twice(form: str) -> None:
+    torch.manual_seed(0)
+    blocks = {kind: MBTFE(3, 3, dimensions=2, form=kind).double() for kind in ("plain", form)}
+    blocks[form].load_state_dict(blocks["plain"].state_dict())
+    x, gradients = torch.randn(2, 3, 5, 4).double(), []
+    for block in blocks.values():
+        loss = block(block(x)).square().sum()
+        loss.backward(retain_graph=True)
+        loss.backward()
+        gradients.append([parameter.grad for parameter in block.parameters()])
+        assert all(int(b) == 2 for name, b in block.named_buffers() if name.endswith("num_batches_tracked"))
+    torch.testing.assert_close(*gradients, rtol=1e-8, atol=1e-9)
+
+
+@pytest.mark.parametrize("form", ["fast", "frugal"])
+@pytest.mark.parametrize("settings", [{"momentum": None}, {"track_running_stats": False}, {"affine": False}])
+def test_settings_of_batch_norm(form: str, settings: dict) -> None:
+    def build(kind: str) -> nn.Module:
+        block = MBTFE(3, 3, dimensions=2, form=kind)
+        for branch in block.branches:
+            for unit in branch:
+                unit.norm = nn.BatchNorm2d(3, **settings)
+        return block
+
+    same_steps(build, form, [torch.randn(2, 3, 5, 4)])
+
+
+@pytest.mark.parametrize("form", ["fast", "frugal"])
+def test_synchronised_batch_norm_is_called(form: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    block = nn.SyncBatchNorm.convert_sync_batchnorm(MBTFE(3, 3, dimensions=2, form=form))
+    calls: list[nn.Module] = []
+    monkeypatch.setattr(nn.SyncBatchNorm, "forward", lambda self, x: calls.append(self) or x * 1)
+    block(torch.randn(2, 3, 4, 4)).sum().backward()
+    assert len(calls) == (7 if form == "fast" else 14)
+
+
+@pytest.mark.parametrize("form", ["fast", "frugal"])
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_mixed_precision(form: str, dtype: torch.dtype) -> None:
+    network = ege(form)
+    with torch.autocast("cpu", dtype=dtype):
+        outputs = network(torch.randn(1, 1, 8, 16, 16))
+        loss = sum(output.float().square().mean() for output in outputs)
+    loss.backward()
+    assert all(output.dtype == dtype for output in outputs)
+    for name, parameter in network.named_parameters():
+        assert parameter.grad is not None, name
+        assert parameter.grad.isfinite().all(), name
+
+
+@pytest.mark.parametrize("form", ["fast", "frugal"])
+def test_compile_gives_the_same(form: str) -> None:
+    block = MBTFE(3, 3, dimensions=3, form=form).double()
+    compiled = copy.deepcopy(block)
+    function = torch.compile(compiled, fullgraph=True, backend="eager")
+    x = torch.randn(2, 3, 4, 4, 4).double()
+    for module in (block, function):
+        module(x).square().sum().backward()
+    for one, other in zip(block.parameters(), compiled.parameters(), strict=True):
+        torch.testing.assert_close(one.grad, other.grad, rtol=1e-8, atol=1e-9)
+    torch.testing.assert_close(dict(block.named_buffers()), dict(compiled.named_buffers()))
+
+
+@pytest.mark.parametrize("form", ["fast", "frugal"])
+def test_export_and_pickle(form: str) -> None:
+    block = pickle.loads(pickle.dumps(MBTFE(3, 3, dimensions=3, form=form))).eval()
+    x = torch.randn(1, 3, 4, 4, 4)
+    torch.testing.assert_close(torch.export.export(block, (x,)).module()(x), block(x))
+
+
+@pytest.mark.parametrize("form", ["fast", "frugal"])
+def test_state_dict_is_the_same(form: str) -> None:
+    assert list(ege(form).state_dict()) == list(ege("plain").state_dict())
+
+
+def test_one_value_per_channel_is_refused_as_by_torch() -> None:
+    with pytest.raises(ValueError, match="more than 1 value per channel"):
+        MBTFE(3, 3, dimensions=2, form="fast")(torch.randn(1, 3, 1, 1))
+
+
+@pytest.mark.slow
+def test_memory() -> None:
+    """At the size the figures in docs/performance.md are for; nothing is computed on the meta device."""
+    plan = ege("plain").plan.arguments | {
+        "n_stages": 6,
+        "features_per_stage": [32, 64, 128, 256, 320, 320],
+        "kernel_sizes": 3,
+        "strides": [1, 2, 2, 2, 2, 2],
+        "n_conv_per_stage_decoder": 2,
+    }
+    patch = torch.zeros(1, 1, 64, 64, 64, device="meta")
+
+    def peak(form: str, **arguments: object) -> int:
+        with torch.device("meta"):
+            return step_memory(EGE(form=form, **plan, **arguments), patch).activations
+
+    stock = peak("plain", mbtfe_stages=[], ghpa_stages=[], eab=False, gab=False)
+    assert peak("fast", ghpa_stages=[], gab=False) < 2.0 * stock
+    assert peak("frugal", ghpa_stages=[], gab=False) < 1.3 * stock
+    assert peak("frugal") < 1.3 * stock
