@@ -46,7 +46,7 @@ class EGE(Network):
         eab: bool = True,
         gab: bool = True,
         mbtfe_norm: str = "batch",
-        form: Form = "plain",
+        form: Form = "frugal",
         region_based: bool = False,
         **arguments: Unpack[PlanArguments],
     ) -> None:
