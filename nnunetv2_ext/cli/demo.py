@@ -5,7 +5,7 @@ from pathlib import Path
 import click
 
 
-@click.command(epilog="""Example: nnUNetv2_ext demo --device cpu""")
+@click.command(epilog="Example: nnUNetv2_ext demo --device cpu")
 @click.option(
     "--folder",
     type=click.Path(file_okay=False, path_type=Path),
@@ -24,6 +24,6 @@ def demo(folder: Path, device: str | None, epochs: int | None) -> None:
     import torch
     from rich.console import Console
 
-    from nnunetv2_ext.demo.pipeline import run
+    from nnunetv2_ext.demo.pipeline import Pipeline
 
-    run(folder, device or ("cuda" if torch.cuda.is_available() else "cpu"), epochs, Console())
+    Pipeline(folder, device or ("cuda" if torch.cuda.is_available() else "cpu"), epochs, Console()).run()

@@ -5,12 +5,13 @@ import json
 
 import numpy as np
 
+from nnunetv2_ext.demo.anatomy import load_template
 from nnunetv2_ext.demo.dataset import NAME, write_dataset
 from nnunetv2_ext.demo.nifti import read
 
 
 def test_layout_and_determinism(tmp_path) -> None:
-    first, second = (write_dataset(tmp_path / name) for name in ("first", "second"))
+    first, second = (write_dataset(tmp_path / name, load_template()) for name in ("first", "second"))
     assert first.name == NAME
     description = json.loads((first / "dataset.json").read_text())
     assert description["labels"] == {"background": 0, "grey matter": 1, "white matter": 2}
@@ -29,6 +30,6 @@ def test_layout_and_determinism(tmp_path) -> None:
 
 
 def test_a_crop_lies_where_it_was_cut(tmp_path) -> None:
-    folder = write_dataset(tmp_path)
+    folder = write_dataset(tmp_path, load_template())
     _, affine = read(folder / "labelsTs" / "test_00.nii.gz")
     assert affine[:3, 3].tolist() == [18 - 98, 116 - 134, 44 - 72], "the corner in the template's millimetres"
