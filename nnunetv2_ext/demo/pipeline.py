@@ -41,10 +41,10 @@ class Pipeline:
 
     def run(self) -> None:
         steps = (
-            ("Data: crops of the MNI152 template out of the installed nilearn", self._write_data),
+            ("Data: crops of a brain template from nilearn", self._write_data),
             ("Plan and preprocess", self._plan),
             (f"Train EGE on {self._device}", self._train),
-            ("Predict the test crops: trained, before training, by threshold", self._predict),
+            ("Predict the test crops", self._predict),
             ("Evaluate", self._evaluate),
             ("Report", self._report),
         )
