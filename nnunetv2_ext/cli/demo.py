@@ -5,7 +5,7 @@ from pathlib import Path
 import click
 
 
-@click.command(epilog="""Example: nnUNetv2_ext demo --device cpu""")
+@click.command(epilog="Example: nnUNetv2_ext demo --device cpu")
 @click.option(
     "--folder",
     type=click.Path(file_okay=False, path_type=Path),
@@ -14,7 +14,7 @@ import click
     help="Where the run's own folder is made.",
 )
 @click.option("--device", type=click.Choice(["cuda", "cpu", "mps"]), help="Default: cuda if there is a GPU, else cpu.")
-@click.option("--epochs", type=click.IntRange(min=1), help="Default: 12 on a CPU, 40 on a GPU; of 25 iterations each.")
+@click.option("--epochs", type=click.IntRange(min=1), help="Default: 10 on a CPU, 40 on a GPU; of 25 iterations each.")
 def demo(folder: Path, device: str | None, epochs: int | None) -> None:
     """Try the whole way from data to predictions on a small dataset.
 
@@ -24,6 +24,6 @@ def demo(folder: Path, device: str | None, epochs: int | None) -> None:
     import torch
     from rich.console import Console
 
-    from nnunetv2_ext.demo.pipeline import run
+    from nnunetv2_ext.demo.pipeline import Pipeline
 
-    run(folder, device or ("cuda" if torch.cuda.is_available() else "cpu"), epochs, Console())
+    Pipeline(folder, device or ("cuda" if torch.cuda.is_available() else "cpu"), epochs, Console()).run()

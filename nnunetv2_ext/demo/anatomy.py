@@ -21,12 +21,13 @@ LABELS = {"background": 0, "grey matter": 1, "white matter": 2}
 
 EDGE = 40
 """voxels along each side of a crop"""
-SIDES = (18, 58)
-"""where crops begin from left to right, up to the plane of symmetry; then from back to front and from the bottom up"""
 BACKS = (24, 70, 116, 162)
-BOTTOMS = (4, 44, 84, 124)
-LEAST_TISSUE = 0.08
-"""the share of grey and of white matter below which a crop is left out: there is little to learn from the rim"""
+"""where crops begin from back to front; then from the bottom up, and from the side to the plane of symmetry"""
+BOTTOMS = (20, 60, 100)
+TRAINING_SIDES = (34, 58)
+TEST_SIDES = (58,)
+MOST_BACKGROUND = 0.5
+"""the share above which a crop is left out: in a patch of nothing but air there is nothing to go by"""
 
 
 @dataclass(frozen=True)
@@ -79,16 +80,15 @@ def load_template() -> Template:
 
 
 def training_crops(template: Template) -> list[Crop]:
-    """The crops of every other slab."""
-    return _crops(template, BACKS[1::2])
+    """The crops of every other slab. Those beside each other overlap."""
+    return _crops(template, TRAINING_SIDES, BACKS[1::2])
 
 
 def held_out_crops(template: Template) -> list[Crop]:
     """The crops of the slabs in between, to test on."""
-    return _crops(template, BACKS[::2])
+    return _crops(template, TEST_SIDES, BACKS[::2])
 
 
-def _crops(template: Template, backs: Sequence[int]) -> list[Crop]:
-    """Those of the crops in which there is enough of both tissues."""
-    crops = [template.cut(corner, (EDGE, EDGE, EDGE)) for corner in product(SIDES, backs, BOTTOMS)]
-    return [crop for crop in crops if all(np.mean(crop.labels == tissue) >= LEAST_TISSUE for tissue in (1, 2))]
+def _crops(template: Template, sides: Sequence[int], backs: Sequence[int]) -> list[Crop]:
+    crops = [template.cut(corner, (EDGE, EDGE, EDGE)) for corner in product(sides, backs, BOTTOMS)]
+    return [crop for crop in crops if np.mean(crop.labels == 0) <= MOST_BACKGROUND]

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 from nibabel.affines import from_matvec
 
-from nnunetv2_ext.demo.anatomy import LABELS, Crop, Template, held_out_crops, load_template, training_crops
+from nnunetv2_ext.demo.anatomy import LABELS, Crop, Template, held_out_crops, training_crops
 from nnunetv2_ext.demo.nifti import write
 from nnunetv2_ext.demo.scanner import scan
 
@@ -15,15 +15,11 @@ NAME = f"Dataset{IDENTIFIER}_MNI152Crops"
 FILE_ENDING = ".nii.gz"
 
 
-def write_dataset(raw: Path) -> Path:
+def write_dataset(raw: Path, template: Template) -> Path:
     """Writes the dataset into the folder that ``nnUNet_raw`` names; the same numbers at every call.
 
     The test cases' labels go to ``labelsTs``, which nnU-Net doesn't read: they are for the evaluation.
-
-    Raises:
-        ExtensionError: if the data isn't installed.
     """
-    template = load_template()
     folder = raw / NAME
     sets = {"Tr": training_crops(template), "Ts": held_out_crops(template)}
     for kind, crops in sets.items():

@@ -7,89 +7,106 @@ from pathlib import Path
 from rich.console import Console
 
 from nnunetv2_ext.demo import report
-from nnunetv2_ext.demo.anatomy import LABELS
+from nnunetv2_ext.demo.anatomy import LABELS, load_template
 from nnunetv2_ext.demo.baselines import UNTRAINED, write_thresholds, write_untrained_checkpoint
 from nnunetv2_ext.demo.dataset import IDENTIFIER, NAME, write_dataset
 from nnunetv2_ext.demo.host import Host
 
 CONFIGURATION = "3d_fullres"
 # For the host's planner, in GB: small patches, since many quick iterations teach more in a few minutes than a few slow ones.
-MEMORY_TARGET = 0.05
+MEMORY_TARGET = 0.08
 ITERATIONS = 25
-EPOCHS = {"cpu": 12, "mps": 12, "cuda": 40}
-STEPS = 6
+EPOCHS = {"cpu": 10, "mps": 10, "cuda": 40}
+TRAINED, BEFORE, THRESHOLD = "EGE, trained", "EGE, before training", "intensity threshold (Otsu)"
 
 
-def run(parent: Path, device: str, epochs: int | None, console: Console) -> Path:
-    """Runs the demo in a new folder below ``parent``, which it returns.
+class Pipeline:
+    """The steps of the demo, in a new folder below ``parent``.
 
     Raises:
-        ExtensionError: if the data isn't installed or one of the host's commands fails.
+        ExtensionError: if the data isn't installed or, in a step, one of the host's commands fails.
     """
-    began = time.monotonic()
-    steps = itertools.count(1)
 
-    def step(title: str) -> None:
-        elapsed = int(time.monotonic() - began)
-        console.rule(f"[bold]{next(steps)}/{STEPS} {title}[/bold]  {elapsed // 60}:{elapsed % 60:02d}", align="left")
+    def __init__(self, parent: Path, device: str, epochs: int | None, console: Console) -> None:
+        self._template = load_template()
+        self._console = console
+        self._device = device
+        self.folder = new_folder(parent)
+        self._host = Host(self.folder, console)
+        self._trainer = f"nnUNetTrainerEGE_{epochs or EPOCHS[device]}epochs_{ITERATIONS}iters"
+        self._dataset = self._host.raw / NAME
+        self._model = self._host.results / NAME / f"{self._trainer}__nnUNetPlans__{CONFIGURATION}"
+        names = {TRAINED: "trained", BEFORE: "untrained", THRESHOLD: "threshold"}
+        self._predictions = {method: self.folder / "predictions" / name for method, name in names.items()}
 
-    folder = new_folder(parent)
-    trainer = f"nnUNetTrainerEGE_{epochs or EPOCHS[device]}epochs_{ITERATIONS}iters"
-    console.print(f"Everything goes into {folder}", soft_wrap=True)
-    host = Host(folder, console)
-    model = host.results / NAME / f"{trainer}__nnUNetPlans__{CONFIGURATION}"
-    images, truth = (host.raw / NAME / name for name in ("imagesTs", "labelsTs"))
+    def run(self) -> None:
+        steps = (
+            ("Data: crops of a brain template from nilearn", self._write_data),
+            ("Plan and preprocess", self._plan),
+            (f"Train EGE on {self._device}", self._train),
+            ("Predict the test crops", self._predict),
+            ("Evaluate", self._evaluate),
+            ("Report", self._report),
+        )
+        began = time.monotonic()
+        self._say(f"Everything goes into {self.folder}")
+        for number, (title, do) in enumerate(steps, start=1):
+            self._console.rule(f"[bold]{number}/{len(steps)} {title}[/bold]  {_minutes(began)}", align="left")
+            do()
+        self._say(f"Done in {_minutes(began)} on {self._device}.")
 
-    step("Data: crops of the MNI152 template out of the installed nilearn")
-    dataset = write_dataset(host.raw)
-    training, testing = (len(list((dataset / name).iterdir())) for name in ("labelsTr", "labelsTs"))
-    console.print(
-        f"{training} crops to train on and {testing} to test on, labelled {', '.join(LABELS)}; contrast, sensitivity, gain and "
-        "noise are simulated and differ from crop to crop.\n"
-        "[yellow]This is a smoke demo and no benchmark[/yellow]: all crops are of one averaged brain. It is symmetric, so they "
-        "come from one hemisphere alone; test crops are from parts of it, further to the front or back, that aren't trained on."
-    )
+    def _write_data(self) -> None:
+        write_dataset(self._host.raw, self._template)
+        training, testing = (len(list((self._dataset / name).iterdir())) for name in ("labelsTr", "labelsTs"))
+        self._say(
+            f"{training} crops to train on and {testing} to test on, labelled {', '.join(LABELS)}. Contrast, sensitivity, gain "
+            "and noise are simulated and differ from crop to crop.\n"
+            "[yellow]This is a smoke demo and no benchmark[/yellow]: all crops are of one averaged brain. It is symmetric, so "
+            "they come from one hemisphere; test crops are from slabs of it that no training crop reaches into."
+        )
 
-    step("Plan and preprocess")
-    small = ("-gpu_memory_target", MEMORY_TARGET)
-    processes = ("-npfp", host.processes, "-np", host.processes)
-    host(
-        "nnUNetv2_plan_and_preprocess", "-d", IDENTIFIER, "-c", CONFIGURATION, "--verify_dataset_integrity", *small, *processes
-    )
+    def _plan(self) -> None:
+        processes = ("-npfp", self._host.processes, "-np", self._host.processes)
+        what = ("-d", IDENTIFIER, "-c", CONFIGURATION, "-gpu_memory_target", MEMORY_TARGET, "--verify_dataset_integrity")
+        self._host("nnUNetv2_plan_and_preprocess", *what, *processes)
 
-    step(f"Train EGE on {device}")
-    host("nnUNetv2_train", IDENTIFIER, CONFIGURATION, 0, "-tr", trainer, "-device", device)
+    def _train(self) -> None:
+        self._host("nnUNetv2_train", IDENTIFIER, CONFIGURATION, 0, "-tr", self._trainer, "-device", self._device)
 
-    step("Predict the test crops: trained, before training, by threshold")
-    predictions = {
-        "EGE, trained": folder / "predictions" / "trained",
-        "EGE, before training": folder / "predictions" / "untrained",
-        "intensity threshold (Otsu)": folder / "predictions" / "threshold",
-    }
-    trained, untrained, threshold = predictions.values()
-    write_untrained_checkpoint(model / "fold_0")
-    predict = ("-d", IDENTIFIER, "-c", CONFIGURATION, "-f", 0, "-tr", trainer, "-device", device, "--disable_tta")
-    processes = ("-npp", 1, "-nps", 1)
-    host("nnUNetv2_predict", "-i", images, "-o", trained, *predict, *processes)
-    host("nnUNetv2_predict", "-i", images, "-o", untrained, *predict, *processes, "-chk", UNTRAINED)
-    write_thresholds(images, threshold, classes=len(LABELS))
+    def _predict(self) -> None:
+        def predict(output: Path, *more: str) -> None:
+            folders = ("-i", self._dataset / "imagesTs", "-o", output)
+            model = ("-d", IDENTIFIER, "-c", CONFIGURATION, "-f", 0, "-tr", self._trainer, "-device", self._device)
+            self._host("nnUNetv2_predict", *folders, *model, "--disable_tta", "-npp", 1, "-nps", 1, *more)
 
-    step("Evaluate")
-    for prediction in predictions.values():
-        descriptions = ("-djfile", model / "dataset.json", "-pfile", model / "plans.json")
-        host("nnUNetv2_evaluate_folder", truth, prediction, *descriptions, "-np", 1)
+        predict(self._predictions[TRAINED])
+        write_untrained_checkpoint(self._model / "fold_0")
+        predict(self._predictions[BEFORE], "-chk", UNTRAINED)
+        write_thresholds(self._dataset / "imagesTs", self._predictions[THRESHOLD], classes=len(LABELS))
 
-    step("Report")
-    comparison = folder / "comparison.png"
-    report.figure(images, truth, predictions, comparison)
-    scores = {method: report.dice_per_class(path / "summary.json") for method, path in predictions.items()}
+    def _evaluate(self) -> None:
+        descriptions = ("-djfile", self._model / "dataset.json", "-pfile", self._model / "plans.json")
+        for prediction in self._predictions.values():
+            self._host("nnUNetv2_evaluate_folder", self._dataset / "labelsTs", prediction, *descriptions, "-np", 1)
+
+    def _report(self) -> None:
+        figure = self.folder / "comparison.png"
+        report.figure(self._dataset / "imagesTs", self._dataset / "labelsTs", self._predictions, figure)
+        scores = {method: report.dice_per_class(path / "summary.json") for method, path in self._predictions.items()}
+        cases = len(list((self._dataset / "labelsTs").iterdir()))
+        self._console.print(report.table(scores, cases))
+        self._say("A smoke demo and no benchmark: one averaged brain, a short training.")
+        self._say(f"Image, truth and predictions: {figure}")
+        self._say(f"Training curve: {self._model / 'fold_0' / 'progress.png'}")
+
+    def _say(self, text: str) -> None:
+        # Not wrapped by rich, which would break paths.
+        self._console.print(text, soft_wrap=True, highlight=False)
+
+
+def _minutes(began: float) -> str:
     elapsed = int(time.monotonic() - began)
-    console.print(report.table(scores, testing))
-    console.print("A smoke demo and no benchmark: one averaged brain, a short training.")
-    console.print(f"Image, truth and predictions: {comparison}", soft_wrap=True)
-    console.print(f"Training curve:               {model / 'fold_0' / 'progress.png'}", soft_wrap=True)
-    console.print(f"Done in {elapsed // 60} min {elapsed % 60} s on {device}.")
-    return folder
+    return f"{elapsed // 60} min {elapsed % 60:02d} s"
 
 
 def new_folder(parent: Path) -> Path:

@@ -76,7 +76,7 @@ def figure(images: Path, truth: Path, predictions: Mapping[str, Path], output: P
         row[0].set_ylabel(case.removesuffix(".nii.gz"), fontsize=10)
     handles = [Patch(color=colour, label=name) for name, colour in COLOURS.items()]
     canvas.legend(handles=handles, loc="outside lower center", ncols=len(handles), frameon=False)
-    canvas.savefig(output, dpi=110)
+    canvas.savefig(output, dpi=120)
 
 
 def middle_slice(file: Path) -> np.ndarray:
