@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import torch
 from nnunetv2.utilities.plans_handling.plans_handler import ConfigurationManager
 
 from nnunetv2_ext.architectures.plan import PlanArguments
@@ -64,7 +65,8 @@ def manager(name: str, **changes: Any) -> ConfigurationManager:
 
 
 def network(preset: str, plan: str, *, channels: int = 1, classes: int = 3, deep_supervision: bool = True, **changes: Any):
-    """A preset's network on one of the plans above."""
+    """A preset's network on one of the plans above, with the same weights at every call."""
+    torch.manual_seed(0)
     return build_network(PRESETS[preset], manager(plan, **changes), channels, classes, deep_supervision=deep_supervision)
 
 
