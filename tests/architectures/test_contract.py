@@ -99,10 +99,11 @@ def test_export(preset, plan):
 @slow_plan
 def test_compiles_into_one_graph(preset, plan):
     torch.compiler.reset()
-    net = network(preset, plan)
+    net = network(preset, plan).double()  # where the order of sums doesn't show
+    x = patch(plan, dtype=torch.float64)
     compiled = torch.compile(net, fullgraph=True, backend="eager")
-    for ours, expected in zip(compiled(patch(plan)), net(patch(plan)), strict=True):
-        torch.testing.assert_close(ours, expected, rtol=1e-4, atol=1e-5)
+    for ours, expected in zip(compiled(x), net(x), strict=True):
+        torch.testing.assert_close(ours, expected)
 
 
 @every_preset
@@ -121,10 +122,9 @@ def test_bfloat16_is_finite_and_close(preset, plan, scale):
 
 
 @every_preset
-@slow_plan
-def test_memory_estimate_is_for_the_host_and_grows_with_the_patch(preset, plan):
-    net = network(preset, plan)
-    size = CONFIGURATIONS[plan]["patch_size"]
+def test_memory_estimate_is_for_the_host_and_grows_with_the_patch(preset):
+    net = network(preset, "3d")
+    size = CONFIGURATIONS["3d"]["patch_size"]
     small, large = (net.compute_conv_feature_map_size([factor * s for s in size]) for factor in (1, 2))
     assert isinstance(small, int)
     assert 0 < small < large
@@ -159,6 +159,7 @@ def test_weights_of_another_network_are_refused(preset):
 @pytest.mark.parametrize("plan", ["2d", "3d"])
 def test_inductor_equals_eager(plan):
     torch.compiler.reset()
-    net = network("EGE", plan, deep_supervision=False).eval()
+    net = network("EGE", plan, deep_supervision=False).double().eval()
+    x = patch(plan, dtype=torch.float64)
     with torch.no_grad():
-        torch.testing.assert_close(torch.compile(net, fullgraph=True)(patch(plan)), net(patch(plan)), rtol=1e-3, atol=1e-4)
+        torch.testing.assert_close(torch.compile(net, fullgraph=True)(x), net(x))
