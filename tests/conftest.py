@@ -1,4 +1,4 @@
-"""A dataset as small as the host's planner takes it, in folders of its own."""
+"""The host's variables, and a dataset as small as the host's planner takes it, in folders of its own."""
 
 import contextlib
 import io
@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import SimpleITK
 
-from nnunetv2_ext.paths import HOST_FOLDERS
+from nnunetv2_ext.paths import HOST_FOLDERS, SHIM, TRAINER_FOLDERS
 
 
 class Dataset:
@@ -58,3 +58,17 @@ def dataset(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Dataset:
         (tmp_path / name).mkdir()
         monkeypatch.setenv(name, str(tmp_path / name))
     return Dataset(tmp_path / "nnUNet_raw", tmp_path / "nnUNet_preprocessed")
+
+
+@pytest.fixture
+def clean_variables(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in (*HOST_FOLDERS, TRAINER_FOLDERS):
+        monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture
+def whole_variables(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for name in HOST_FOLDERS:
+        (tmp_path / name).mkdir()
+        monkeypatch.setenv(name, str(tmp_path / name))
+    monkeypatch.setenv(TRAINER_FOLDERS, str(SHIM))

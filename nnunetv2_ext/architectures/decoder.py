@@ -7,8 +7,9 @@ import torch
 from torch import Tensor, nn
 
 from nnunetv2_ext.architectures.blocks.convolution import ConvStack
+from nnunetv2_ext.architectures.blocks.deferred import Map, convolve
 from nnunetv2_ext.architectures.blocks.gab import GAB, foreground_evidence
-from nnunetv2_ext.architectures.blocks.recompute import Form, Map, convolve
+from nnunetv2_ext.architectures.blocks.recompute import Form
 from nnunetv2_ext.architectures.network import keep_in_graph
 from nnunetv2_ext.architectures.operations import operations, resize
 from nnunetv2_ext.architectures.plan import Plan

@@ -10,6 +10,9 @@ from typing_extensions import Unpack
 
 from nnunetv2_ext.architectures.blocks.convolution import ConvBlock
 from nnunetv2_ext.architectures.blocks.cross_axis_attention import CrossAxisAttention
+from nnunetv2_ext.architectures.blocks.deferred import made
+from nnunetv2_ext.architectures.blocks.normalised import chain
+from nnunetv2_ext.architectures.blocks.recompute import Form, in_form
 from nnunetv2_ext.architectures.encoder import PlainConvEncoder
 from nnunetv2_ext.architectures.network import Network, keep_in_graph
 from nnunetv2_ext.architectures.operations import operations, resize
@@ -63,6 +66,7 @@ class MCADecoder(nn.Module):
         attention: whether there is one.
         attention_stage: stage of the plan at whose resolution it works.
         dropout: share of the channels dropped before the last convolution.
+        form: how a training step is computed, see ``MBTFE``.
 
     Shape:
         one feature map per stage, finest first, to logits ``(N, num_classes, *spatial)``: with ``deep_supervision`` a list,
@@ -70,9 +74,17 @@ class MCADecoder(nn.Module):
     """
 
     def __init__(
-        self, plan: Plan, *, heads: int = 8, attention: bool = True, attention_stage: int = 1, dropout: float = 0.1
+        self,
+        plan: Plan,
+        *,
+        heads: int = 8,
+        attention: bool = True,
+        attention_stage: int = 1,
+        dropout: float = 0.1,
+        form: Form = "plain",
     ) -> None:
         super().__init__()
+        self.form: Form = form
         self.deep_supervision = plan.deep_supervision
         self.attention_stage = attention_stage
         # a norm takes away the bias of the convolution before it
@@ -91,7 +103,7 @@ class MCADecoder(nn.Module):
             self.refine.append(ConvBlock(plan.convolution, fused, fused, kernel_size=kernel, groups=fused, **block))
             self.refine.append(ConvBlock(plan.convolution, fused, fused, kernel_size=1, **block))
         self.refine.append(ConvBlock(plan.convolution, fused, finest, kernel_size=1, **block))
-        self.refine.append(operations(plan.dimensions).channel_dropout(dropout))
+        self.dropout = operations(plan.dimensions).channel_dropout(dropout)
         # From the coarsest to the finest, and named, as in the host: it knows 'seg_layers' when it loads pretrained weights.
         self.seg_layers = nn.ModuleList(plan.convolution(width, plan.num_classes, 1) for _ in range(plan.stages - 2))
         self.seg_layers.append(plan.convolution(finest, plan.num_classes, 1))
@@ -99,7 +111,10 @@ class MCADecoder(nn.Module):
     def forward(self, maps: Sequence[Tensor]) -> Tensor | list[Tensor]:
         finest, *others = maps
         attended = self.attention(self.squeeze(others, maps[self.attention_stage].shape[2:]))
-        output = self.seg_layers[-1](self.refine(torch.cat((interpolate(attended, finest.shape[2:]), finest), 1)))
+        x = torch.cat((interpolate(attended, finest.shape[2:]), finest), 1)
+        form: Form = "plain" if self.form == "plain" else "fast"
+        x = made(in_form(form, self.refine, self.refine, partial(chain, self.refine), x))
+        output = self.seg_layers[-1](self.dropout(x))
         heads = self.seg_layers[:-1]
         if not self.deep_supervision:
             return keep_in_graph(output, heads)
@@ -125,6 +140,8 @@ class MCANet(Network):
         attention: whether there is an attention; without it the squeezed maps pass as they are.
         attention_stage: stage of the plan at whose resolution the attention works.
         dropout: share of the channels dropped before the last convolution, in training.
+        form: how a training step is computed: ``"plain"``, or ``"fast"``, which keeps what the convolutions give and makes
+            norms and nonlinearities again in the backward. The results are the same.
         arguments: those of PlainConvUNet.
 
     Shape:
@@ -150,6 +167,7 @@ class MCANet(Network):
         attention: bool = True,
         attention_stage: int = 1,
         dropout: float = 0.1,
+        form: Form = "fast",
         **arguments: Unpack[PlanArguments],
     ) -> None:
         super().__init__(**arguments)
@@ -158,8 +176,10 @@ class MCANet(Network):
             raise PlanError(f"MCANet got a plan of {stages} stage, needs at least two: use a larger patch")
         if attention_stage not in range(stages):
             raise PlanError(f"attention_stage is {attention_stage}, the plan has stages 0 to {stages - 1}")
-        self.encoder = PlainConvEncoder(self.plan)
-        self.decoder = MCADecoder(self.plan, heads=heads, attention=attention, attention_stage=attention_stage, dropout=dropout)
+        self.encoder = PlainConvEncoder(self.plan, form=form)
+        self.decoder = MCADecoder(
+            self.plan, heads=heads, attention=attention, attention_stage=attention_stage, dropout=dropout, form=form
+        )
 
     def forward(self, x: Tensor) -> Tensor | list[Tensor]:
         self.plan.check_input(x.shape, training=self.training)

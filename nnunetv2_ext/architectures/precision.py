@@ -1,6 +1,9 @@
-"""Full precision inside mixed precision, for what half precision can't hold."""
+"""Mixed precision: what half precision can't hold, and autograd functions of our own, into which autocast doesn't look."""
 
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
+from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -14,3 +17,20 @@ def without_autocast(device: torch.device) -> AbstractContextManager[None]:
 def at_least_single(x: Tensor) -> Tensor:
     """``x`` in single precision if it was in half, else as it is, since double must stay double."""
     return x.float() if x.dtype in (torch.float16, torch.bfloat16) else x
+
+
+def autocast_type(x: Tensor) -> torch.dtype:
+    """What autocast would have a convolution of x compute in."""
+    device = x.device.type
+    if not torch.amp.is_autocast_available(device) or not torch.is_autocast_enabled(device) or x.dtype == torch.float64:
+        return x.dtype
+    return torch.get_autocast_dtype(device)
+
+
+def restored_autocast(x: Tensor) -> Callable[[], AbstractContextManager[Any]]:
+    """What brings back, in the backward, the mixed precision of the forward."""
+    device = x.device.type
+    if not torch.amp.is_autocast_available(device):
+        return nullcontext
+    dtype, enabled = torch.get_autocast_dtype(device), torch.is_autocast_enabled(device)
+    return partial(torch.autocast, device, dtype=dtype, enabled=enabled)

@@ -9,26 +9,11 @@ import pytest
 from click.testing import CliRunner, Result
 
 from nnunetv2_ext.cli import main
-from nnunetv2_ext.paths import HOST_FOLDERS, SHIM, TRAINER_FOLDERS
 
 
 @pytest.fixture
 def command() -> Callable[..., Result]:
     return lambda *arguments: CliRunner().invoke(main, arguments)
-
-
-@pytest.fixture
-def clean_variables(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in (*HOST_FOLDERS, TRAINER_FOLDERS):
-        monkeypatch.delenv(name, raising=False)
-
-
-@pytest.fixture
-def whole_variables(monkeypatch: pytest.MonkeyPatch, tmp_path) -> None:
-    for name in HOST_FOLDERS:
-        (tmp_path / name).mkdir()
-        monkeypatch.setenv(name, str(tmp_path / name))
-    monkeypatch.setenv(TRAINER_FOLDERS, str(SHIM))
 
 
 @pytest.fixture

@@ -6,7 +6,9 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from nnunetv2_ext.architectures.blocks.recompute import Form, Map, chain, in_form, made
+from nnunetv2_ext.architectures.blocks.deferred import Map, made
+from nnunetv2_ext.architectures.blocks.normalised import chain
+from nnunetv2_ext.architectures.blocks.recompute import Form, in_form
 from nnunetv2_ext.architectures.operations import dimensions_of, per_axis, same_padding
 
 

@@ -7,8 +7,10 @@ import torch
 from torch import Tensor, nn
 
 from nnunetv2_ext.architectures.blocks.convolution import ConvBlock
+from nnunetv2_ext.architectures.blocks.deferred import Map, made
 from nnunetv2_ext.architectures.blocks.gate import Gate
-from nnunetv2_ext.architectures.blocks.recompute import Form, Map, chain, in_form, made
+from nnunetv2_ext.architectures.blocks.normalised import chain
+from nnunetv2_ext.architectures.blocks.recompute import Form, in_form
 from nnunetv2_ext.architectures.blocks.spatial_attention import SpatialAttention
 from nnunetv2_ext.architectures.operations import operations, per_axis
 from nnunetv2_ext.errors import InputSizeError, PlanError

@@ -8,7 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from nnunetv2_ext.architectures.blocks.recompute import Deferred, Form, convolve, in_form
+from nnunetv2_ext.architectures.blocks.deferred import Deferred, convolve
+from nnunetv2_ext.architectures.blocks.recompute import Form, in_form
 from nnunetv2_ext.architectures.operations import operations
 
 

@@ -5,7 +5,9 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from nnunetv2_ext.architectures.blocks.recompute import Form, chain, in_form, weighted_sum
+from nnunetv2_ext.architectures.blocks.deferred import weighted_sum
+from nnunetv2_ext.architectures.blocks.normalised import chain
+from nnunetv2_ext.architectures.blocks.recompute import Form, in_form
 from nnunetv2_ext.architectures.operations import operations, per_axis, same_padding
 
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from nnunetv2_ext.architectures.blocks.recompute import Deferred
+from nnunetv2_ext.architectures.blocks.deferred import Deferred
 from nnunetv2_ext.architectures.operations import operations, per_axis, same_padding
 
 

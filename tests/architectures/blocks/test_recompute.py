@@ -8,8 +8,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from nnunetv2_ext.architectures.blocks import EAB, GAB, GHPA, MBTFE, ConvStack, Gate, recompute
-from nnunetv2_ext.architectures.blocks.recompute import Deferred, activated, convolve, made, weighted_sum
+from nnunetv2_ext.architectures.blocks import EAB, GAB, GHPA, MBTFE, ConvStack, Gate, deferred
 from nnunetv2_ext.architectures.ege import EGE
 from nnunetv2_ext.planning.memory import step_memory
 
@@ -133,7 +132,7 @@ def same_steps(build: Callable[[str], nn.Module], form: str, inputs: list[Tensor
 @pytest.mark.parametrize("name", BLOCKS)
 @pytest.mark.parametrize("piece", [2**20, 1], ids=["whole", "pieces"])
 def test_same(name: str, form: str, piece: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(recompute, "SMALLEST_PIECE", piece)
+    monkeypatch.setattr(deferred, "SMALLEST_PIECE", piece)
     build, inputs = BLOCKS[name]
     same_steps(build, form, inputs())
 
@@ -150,22 +149,6 @@ def test_gradcheck(form: str) -> None:
     torch.manual_seed(0)
     block = MBTFE(2, 2, dimensions=2, form=form).double().train()
     assert torch.autograd.gradcheck(block, torch.randn(2, 2, 3, 3).double().requires_grad_(), fast_mode=True)
-
-
-def test_gradcheck_of_each_operation() -> None:
-    torch.manual_seed(0)
-    norm, activation = nn.BatchNorm2d(3).double(), nn.PReLU(3).double()
-    down, up = nn.Conv2d(3, 2, 3, 2, 1).double(), nn.ConvTranspose2d(3, 2, 2, 2).double()
-    linear = nn.Linear(3, 2).double()
-
-    def operations(x: Tensor, slope: Tensor) -> list[Tensor]:
-        deferred = activated(x, norm, activation)
-        assert isinstance(deferred, Deferred)
-        deferred = deferred._replace(maps=(*deferred.maps[:-1], slope))
-        mixed = weighted_sum(lambda average: linear(average).softmax(1), list(linear.parameters()), [deferred, x])
-        return [made(deferred), convolve(down, deferred), convolve(up, deferred), mixed]
-
-    assert torch.autograd.gradcheck(operations, (torch.randn(2, 3, 4, 4).double().requires_grad_(), activation.weight))
 
 
 @pytest.mark.parametrize("form", ["fast", "frugal"])
