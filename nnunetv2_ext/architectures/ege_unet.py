@@ -13,6 +13,7 @@ from nnunetv2_ext.architectures.blocks.ghpa import GHPA
 from nnunetv2_ext.architectures.network import Network, keep_in_graph
 from nnunetv2_ext.architectures.operations import operations, resize, same_padding
 from nnunetv2_ext.architectures.plan import Plan, PlanArguments
+from nnunetv2_ext.architectures.processor import channels_last
 from nnunetv2_ext.errors import PlanError
 
 CHANNELS = (8, 16, 24, 32, 48, 64)
@@ -32,6 +33,13 @@ def main_layer(
     if stage >= plan.stages // 2:
         return GHPA(in_channels, out_channels, dimensions=plan.dimensions, kernel_size=kernel, maps=maps)
     return plan.convolution(in_channels, out_channels, kernel, padding=same_padding(kernel))
+
+
+class ChannelsLast(nn.Module):
+    """The same map in the layout in which a processor pools it and convolves its few channels faster."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return channels_last(x)
 
 
 class EGEUNetEncoder(nn.Module):
@@ -57,7 +65,7 @@ class EGEUNetEncoder(nn.Module):
         for stage, kernel in enumerate(plan.kernel_sizes):
             layers = [main_layer(plan, *widths[stage : stage + 2], stage=stage, kernel=kernel, maps=maps)]
             if stage < plan.stages - 1:
-                layers += [nn.GroupNorm(GROUPS, channels[stage]), pool(plan.strides[stage + 1])]
+                layers += [nn.GroupNorm(GROUPS, channels[stage]), ChannelsLast(), pool(plan.strides[stage + 1])]
             self.stages.append(nn.Sequential(*layers, nn.GELU()))
 
     def forward(self, x: Tensor) -> list[Tensor]:

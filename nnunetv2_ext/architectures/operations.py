@@ -6,6 +6,7 @@ from typing import NamedTuple
 from torch import Tensor, nn
 from torch.nn import functional
 
+from nnunetv2_ext.architectures.processor import LONGEST_AXIS, interpolate_by_products, runs_plainly_on_a_processor
 from nnunetv2_ext.errors import PlanError
 
 
@@ -100,5 +101,7 @@ def resize(x: Tensor, size: Sequence[int], *, align_corners: bool = True) -> Ten
     """Linear interpolation of ``(N, C, *spatial)`` to ``(N, C, *size)``."""
     if tuple(x.shape[2:]) == tuple(size):
         return x
+    if runs_plainly_on_a_processor(x) and max(x.shape[2:]) <= LONGEST_AXIS:
+        return interpolate_by_products(x, size, align_corners=align_corners)
     mode = operations(len(size)).interpolation
     return functional.interpolate(x, size=list(size), mode=mode, align_corners=align_corners)

@@ -1,13 +1,16 @@
 """GAB, the group aggregation bridge, and the evidence it takes as a mask."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from nnunetv2_ext.architectures.blocks.grouped_layer_norm import grouped_layer_norm
 from nnunetv2_ext.architectures.blocks.layer_norm import ChannelLayerNorm
 from nnunetv2_ext.architectures.blocks.recompute import Form, in_form
 from nnunetv2_ext.architectures.operations import operations, per_axis, resize
+from nnunetv2_ext.architectures.processor import runs_plainly_on_a_processor
 from nnunetv2_ext.errors import PlanError
 
 DILATIONS = (1, 2, 5, 7)
@@ -99,5 +102,20 @@ class GAB(nn.Module):
 
     def _plain(self, deep: Tensor, skip: Tensor, mask: Tensor) -> Tensor:
         deep = resize(self.project(deep), skip.shape[2:])
-        parts = zip(self.groups, deep.split(self.widths, 1), skip.split(self.widths, 1), strict=True)
-        return self.output(torch.cat([group(torch.cat((low, high, mask), 1)) for group, low, high in parts], 1))
+        pairs = zip(deep.split(self.widths, 1), skip.split(self.widths, 1), strict=True)
+        triples = [(low, high, mask) for low, high in pairs]
+        if runs_plainly_on_a_processor(skip):
+            found = self._normalised_together(triples)
+        else:
+            found = [group(torch.cat(triple, 1)) for group, triple in zip(self.groups, triples, strict=True)]
+        return self.output(torch.cat(found, 1))
+
+    def _normalised_together(self, triples: Sequence[tuple[Tensor, ...]]) -> list[Tensor]:
+        """The same with one layer norm for all groups, which is faster on a processor."""
+        groups: Any = self.groups
+        norms = [norm for norm, _ in groups]
+        weight, bias = torch.cat([norm.weight for norm in norms]), torch.cat([norm.bias for norm in norms])
+        widths = [len(norm.weight) for norm in norms]
+        x = torch.cat([x.movedim(1, -1) for triple in triples for x in triple], -1)
+        parts = grouped_layer_norm(x, widths, weight, bias, norms[0].eps).movedim(-1, 1).split(widths, 1)
+        return [convolution(part) for (_, convolution), part in zip(groups, parts, strict=True)]

@@ -1,0 +1,46 @@
+"""What a processor does faster in another way, with the same result: torch's own kernels for it are written for large maps.
+
+A GPU has good kernels for all of it, and a compiler writes its own, so both get the plain operations.
+"""
+
+from collections.abc import Sequence
+from functools import lru_cache
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+LONGEST_AXIS = 32
+"""up to which an axis is interpolated faster by a matrix product"""
+
+
+def runs_plainly_on_a_processor(x: Tensor) -> bool:
+    """Whether operations on x are carried out one by one, on a processor, in the precision they are written in."""
+    return x.device.type == "cpu" and not torch.compiler.is_compiling() and not torch.is_autocast_enabled("cpu")
+
+
+def channels_last(x: Tensor) -> Tensor:
+    """The channels of a position beside each other, where pooling and narrow convolutions are then several times as fast."""
+    if not runs_plainly_on_a_processor(x):
+        return x
+    return x.contiguous(memory_format=torch.channels_last if x.dim() == 4 else torch.channels_last_3d)
+
+
+def interpolate_by_products(x: Tensor, size: Sequence[int], *, align_corners: bool) -> Tensor:
+    """Linear interpolation of ``(N, C, *spatial)``, axis by axis, the last first, each a product with a matrix of weights."""
+    for axis in reversed(range(2, x.dim())):
+        length, wanted = x.shape[axis], size[axis - 2]
+        if length == wanted:
+            continue
+        weights = _weights(length, wanted, align_corners, x.dtype)
+        rest = x.shape[axis + 1 :]
+        x = (weights @ x.flatten(axis + 1)).unflatten(-1, rest) if rest else x @ weights.T
+    return x
+
+
+@lru_cache(maxsize=256)
+def _weights(length: int, wanted: int, align_corners: bool, dtype: torch.dtype) -> Tensor:
+    """``(wanted, length)``, from torch's own interpolation of each unit vector."""
+    with torch.inference_mode(False), torch.no_grad():
+        unit = torch.eye(length, dtype=dtype).unsqueeze(0)
+        return functional.interpolate(unit, size=wanted, mode="linear", align_corners=align_corners)[0].T.contiguous()
