@@ -14,6 +14,8 @@ from nnunetv2_ext.architectures.processor import runs_plainly_on_a_processor
 from nnunetv2_ext.errors import PlanError
 
 DILATIONS = (1, 2, 5, 7)
+FEW_CHANNELS = 64
+"""up to which it pays, on a processor, to normalise all groups together"""
 
 
 def foreground_evidence(logits: Tensor, *, region_based: bool = False) -> Tensor:
@@ -93,8 +95,8 @@ class GAB(nn.Module):
                     convolution(channels, channels, kernel, padding=padding, dilation=dilations, groups=channels),
                 )
             )
-        fused = 2 * skip_channels + groups * mask_channels
-        self.output = nn.Sequential(ChannelLayerNorm(fused), convolution(fused, skip_channels, 1))
+        self.fused = 2 * skip_channels + groups * mask_channels
+        self.output = nn.Sequential(ChannelLayerNorm(self.fused), convolution(self.fused, skip_channels, 1))
 
     def forward(self, deep: Tensor, skip: Tensor, mask: Tensor) -> Tensor:
         form: Form = "plain" if self.form == "plain" else "frugal"
@@ -104,7 +106,7 @@ class GAB(nn.Module):
         deep = resize(self.project(deep), skip.shape[2:])
         pairs = zip(deep.split(self.widths, 1), skip.split(self.widths, 1), strict=True)
         triples = [(low, high, mask) for low, high in pairs]
-        if runs_plainly_on_a_processor(skip):
+        if runs_plainly_on_a_processor(skip) and self.fused <= FEW_CHANNELS:
             found = self._normalised_together(triples)
         else:
             found = [group(torch.cat(triple, 1)) for group, triple in zip(self.groups, triples, strict=True)]
