@@ -1,7 +1,9 @@
-"""Time and memory of a training step: stock networks, and ours in each form. Writes docs/performance.json and the table of
-docs/performance.md.
+"""Time and memory of what this package computes in another way than it is written, beside stock networks.
 
-    python scripts/benchmark.py --rounds 5
+    python scripts/benchmark.py
+
+One process; what is compared takes turns. Nothing is timed before it was checked to equal the plain form. Writes
+docs/performance.json (performance-gpu.json on a GPU) and the tables of docs/performance.md.
 """
 
 import json
@@ -10,34 +12,47 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from functools import partial
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import adan_pytorch
 import click
-import dynamic_network_architectures
 import torch
 from dynamic_network_architectures.architectures.unet import PlainConvUNet, ResidualEncoderUNet
 from rich.console import Console
-from rich.progress import Progress
-from rich.table import Table
+from rich.progress import track
 from torch import Tensor, nn
 
-from nnunetv2_ext import __version__
-from nnunetv2_ext.architectures.ege import EGE
+from nnunetv2_ext.architectures import EGE, EGEUNet
+from nnunetv2_ext.architectures.blocks.recompute import Form
 from nnunetv2_ext.planning.memory import step_memory
+from nnunetv2_ext.profiling.case import case_of_patch
+from nnunetv2_ext.profiling.count import count
+from nnunetv2_ext.trainers.adan import Adan
+from nnunetv2_ext.trainers.names import PREFIX
 
 DOCS = Path(__file__).parent.parent / "docs"
-MARKERS = "<!-- benchmark -->", "<!-- /benchmark -->"
-FORMS = ("plain", "fast", "frugal")
+PACKAGES = ("torch", "nnunetv2", "dynamic-network-architectures", "adan-pytorch", "timm", "nnunetv2-ext")
+FORMS: tuple[Form, ...] = ("plain", "fast", "frugal")
+PARTS: dict[str, dict[str, Any]] = {"MBTFE + EAB": {"ghpa_stages": [], "gab": False}, "EGE": {}}
+WIDE = [32, 64, 128, 256, 320, 320]
+HIPPOCAMPUS = (40, 56, 40)
+ATTENTION = ("AxialUNet", "GatedAxialUNet", "LoGo", "MedT", "MCANet")
 MIB = 2**20
+
+Row = dict[str, Any]
+Seconds = dict[str, list[float]]
 
 
 def plan(features: list[int]) -> dict[str, Any]:
+    """The arguments of PlainConvUNet as the host plans them for isotropic volumes."""
     stages = len(features)
     return {
         "input_channels": 1,
-        "num_classes": 2,
+        "num_classes": 3,
         "n_stages": stages,
         "features_per_stage": features,
         "conv_op": nn.Conv3d,
@@ -54,182 +69,248 @@ def plan(features: list[int]) -> dict[str, Any]:
     }
 
 
-def residual(**arguments: Any) -> nn.Module:
-    """The host's ResEncUNet with its blocks per stage on the same plan."""
-    arguments.pop("n_conv_per_stage")
+def residual(arguments: dict[str, Any]) -> nn.Module:
+    """The host's ResEncUNet with its blocks per stage, on the same plan."""
     stages = arguments["n_stages"]
-    arguments["n_conv_per_stage_decoder"] = [1] * (stages - 1)
-    return ResidualEncoderUNet(n_blocks_per_stage=[1, 3, 4, 6, 6, 6][:stages], **arguments)
-
-
-NETWORKS: dict[str, Callable[..., nn.Module]] = {"PlainConvUNet": PlainConvUNet, "ResidualEncoderUNet": residual}
-PARTS: dict[str, dict[str, Any]] = {"MBTFE + EAB": {"ghpa_stages": [], "gab": False}, "EGE": {}}
-
-
-def networks(features: list[int]) -> dict[str, Callable[[], nn.Module]]:
-    arguments = plan(features)
-    rows: dict[str, Callable[[], nn.Module]] = {
-        name: lambda build=build: build(**arguments)
-        for name, build in NETWORKS.items()  # type: ignore[misc]
-    }
-    for name, parts in PARTS.items():
-        for form in FORMS:
-            rows[f"{name}, {form}"] = lambda parts=parts, form=form: EGE(form=form, **parts, **arguments)  # type: ignore[misc]
-    return rows
+    others = {name: value for name, value in arguments.items() if name != "n_conv_per_stage"}
+    others["n_conv_per_stage_decoder"] = [1] * (stages - 1)
+    return ResidualEncoderUNet(n_blocks_per_stage=[1, 3, 4, 6, 6, 6][:stages], **others)
 
 
 def loss_of(network: nn.Module, x: Tensor) -> Tensor:
     return torch.stack([output.float().square().mean() for output in network(x)]).sum()
 
 
-def check_equal() -> None:
-    """Outputs, gradients and running statistics of one step in float64; raises unless every form gives the plain one's."""
-    x = torch.randn(1, 1, 16, 16, 16, dtype=torch.float64)
-    rows = networks([6, 8, 10, 12])
-    for name in PARTS:
-        torch.manual_seed(0)
-        plain = rows[f"{name}, plain"]().double().train()
-        found = []
-        for form in FORMS:
-            network = rows[f"{name}, {form}"]().double().train()
-            network.load_state_dict(plain.state_dict())
-            loss = sum((o * torch.linspace(-1, 1, o.numel(), dtype=o.dtype).view_as(o)).sum() for o in network(x))
-            loss.backward()
-            found.append([loss, *(p.grad for p in network.parameters()), *network.buffers()])
-        for other in found[1:]:
-            torch.testing.assert_close(other, found[0], rtol=1e-8, atol=1e-8)
-
-
-def timed(network: nn.Module, x: Tensor) -> tuple[float, float]:
-    """Seconds of a step on the clock, and of the processor's time."""
+def step(network: nn.Module, x: Tensor) -> None:
+    """Forward and backward, on a GPU in the host's mixed precision."""
     gpu = x.device.type == "cuda"
     network.zero_grad(set_to_none=True)
-    if gpu:
-        torch.cuda.synchronize()
-    clock, processor = time.perf_counter(), time.process_time()
     with torch.autocast(x.device.type, dtype=torch.float16, enabled=gpu):
         loss = loss_of(network, x)
     (loss * (1024 if gpu else 1)).backward()
-    if gpu:
-        torch.cuda.synchronize()
-    times = time.perf_counter() - clock, time.process_time() - processor
     network.zero_grad(set_to_none=True)
-    return times
 
 
-def measure(rounds: int, size: int, batch: int, device: str, compiled: bool) -> dict[str, dict[str, Any]]:
-    features = [32, 64, 128, 256, 320, 320]
-    rows = networks(features)
-    meta = torch.zeros(1, 1, size, size, size, device="meta")
+@torch.inference_mode()
+def inference(network: nn.Module, x: Tensor) -> None:
+    with torch.autocast(x.device.type, dtype=torch.float16, enabled=x.device.type == "cuda"):
+        network(x)
+
+
+def seconds_of(title: str, actions: Mapping[str, Callable[[], None]], rounds: int, repeat: int = 1) -> Seconds:
+    """Seconds of each action, which take turns; ``repeat`` times each, for short ones. The first round is not counted."""
+    gpu = torch.cuda.is_available()
+    found: Seconds = {name: [] for name in actions}
+    for number in track(range(rounds + 1), title, console=Console(stderr=True)):
+        for name, action in actions.items():
+            for _ in range(repeat):
+                if gpu:
+                    torch.cuda.synchronize()
+                began = time.perf_counter()
+                action()
+                if gpu:
+                    torch.cuda.synchronize()
+                if number:
+                    found[name].append(time.perf_counter() - began)
+    return found
+
+
+def timed(name: str, seconds: Seconds, stock: str) -> Row:
+    """Median, its ratio to stock's, and the range."""
+    median, of_stock = (statistics.median(seconds[key]) for key in (name, stock))
+    return {"seconds": median, "ratio": median / of_stock, "fastest": min(seconds[name]), "slowest": max(seconds[name])}
+
+
+def everything(network: nn.Module, run: Callable[[Tensor], list[Tensor]], x: Tensor) -> list[Tensor]:
+    """What a step leaves behind: outputs, gradients, running statistics."""
+    network.zero_grad(set_to_none=True)
+    outputs = run(x)
+    sum((o * torch.linspace(-1, 1, o.numel(), dtype=o.dtype).view_as(o)).sum() for o in outputs).backward()
+    return [*outputs, *(parameter.grad for parameter in network.parameters()), *(b.clone() for b in network.buffers())]
+
+
+def check_equal() -> None:
+    """Raises unless every form gives the plain one's outputs, gradients and running statistics, in float64."""
+    x, arguments = torch.randn(1, 1, 16, 16, 16, dtype=torch.float64), plan([6, 8, 10, 12])
+    for parts in PARTS.values():
+        networks = [EGE(form=form, **parts, **arguments).double() for form in FORMS]
+        for network in networks[1:]:
+            network.load_state_dict(networks[0].state_dict())
+        plain, *others = (everything(network, network, x) for network in networks)
+        for other in others:
+            torch.testing.assert_close(other, plain, rtol=1e-8, atol=1e-8)
+    light = EGEUNet(**arguments).double()
+    compiled = torch.compile(light, backend="eager")  # a compiler gets the plain operations
+    torch.testing.assert_close(everything(light, light, x), everything(light, compiled, x), rtol=1e-8, atol=1e-8)
+
+
+def forms(rounds: int, size: int, batch: int, device: str) -> list[Row]:
+    """A training step of stock networks and of EGE in each form; on a GPU also compiled, as the host does."""
+    arguments, gpu = plan(WIDE), device == "cuda"
+    builders: dict[str, Callable[[], nn.Module]] = {
+        "PlainConvUNet": lambda: PlainConvUNet(**arguments),
+        "ResidualEncoderUNet M": lambda: residual(arguments),
+    }
+    for name, parts in PARTS.items():
+        for form in FORMS:
+            builders[f"{name}, {form}"] = lambda parts=parts, form=form: EGE(form=form, **parts, **arguments)  # type: ignore[misc]
     x = torch.randn(batch, 1, size, size, size, device=device)
-    results: dict[str, dict[str, Any]] = {}
-    built: dict[str, nn.Module] = {}
-    with Progress(console=Console(stderr=True)) as progress:
-        task = progress.add_task("counting and warming up", total=len(rows) * (rounds + 1))
-        for name, build in rows.items():
-            with torch.device("meta"):
-                memory = step_memory(build(), meta)
-            network = build().to(device).train()
-            built[name] = torch.compile(network) if compiled else network
-            results[name] = {
-                "parameters": sum(p.numel() for p in network.parameters()),
-                "kept_mib": memory.kept / MIB,
-                "peak_without_gradients_mib": memory.activations / MIB,
-                "peak_mib": memory.peak / MIB,
-                "seconds": [],
-                "processor_seconds": [],
-            }
-            if device == "cuda":
-                timed(built[name], x)
-                torch.cuda.reset_peak_memory_stats()
-            timed(built[name], x)
-            if device == "cuda":
-                results[name]["measured_peak_mib"] = torch.cuda.max_memory_allocated() / MIB
-            progress.advance(task)
-        progress.update(task, description="timing, interleaved")
-        for _ in range(rounds):
-            for name, network in built.items():
-                clock, processor = timed(network, x)
-                results[name]["seconds"].append(clock)
-                results[name]["processor_seconds"].append(processor)
-                progress.advance(task)
-    return results
+    rows: dict[str, Row] = {}
+    actions: dict[str, Callable[[], None]] = {}
+    for name, build in builders.items():
+        row = counted(build, x.to("meta"))
+        network = build().to(device).train()
+        variants = {name: network}
+        if gpu and not name.endswith(FORMS[1:]):  # compiled, every form is the plain one
+            variants[f"{name}, compiled"] = torch.compile(network)
+        for variant, module in variants.items():
+            rows[variant], actions[variant] = {"network": variant, **row}, partial(step, module, x)
+    if gpu:
+        for variant, action in actions.items():
+            rows[variant]["measured_peak_mib"] = measured_peak(action)
+    seconds = seconds_of("forms", actions, rounds)
+    stock = "PlainConvUNet, compiled" if gpu else "PlainConvUNet"
+    return [row | timed(variant, seconds, stock) for variant, row in rows.items()]
 
 
-def machine(device: str) -> dict[str, Any]:
-    cpu = platform.processor()
-    if Path("/proc/cpuinfo").exists():
-        names = [line for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name")]
-        cpu = names[0].split(":", 1)[1].strip() if names else cpu
-    commit = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, cwd=DOCS.parent, check=False)
+def counted(build: Callable[[], nn.Module], x: Tensor) -> Row:
+    """Parameters and memory of a step, without running it."""
+    with torch.device("meta"):
+        network = build()
+    parameters, memory = sum(parameter.numel() for parameter in network.parameters()), step_memory(network, x)
     return {
-        "device": torch.cuda.get_device_name() if device == "cuda" else cpu,
+        "parameters": parameters,
+        "kept_mib": memory.kept / MIB,
+        "activations_mib": memory.activations / MIB,
+        "peak_mib": memory.peak / MIB,
+        "peak_less_gradients_mib": (memory.peak - parameters * x.element_size()) / MIB,
+    }
+
+
+def measured_peak(action: Callable[[], None]) -> float:
+    """MiB that an action allocates at most on the GPU, warmed up before."""
+    action()
+    torch.cuda.synchronize()
+    before = torch.cuda.memory_allocated()
+    torch.cuda.reset_peak_memory_stats()
+    action()
+    torch.cuda.synchronize()
+    return (torch.cuda.max_memory_allocated() - before) / MIB
+
+
+def light(rounds: int, device: str) -> list[Row]:
+    """EGEUNet beside stock on the Hippocampus plan: a training step, and inference."""
+    arguments, x = plan(WIDE[:4]), torch.randn(2, 1, *HIPPOCAMPUS, device=device)
+    networks = {"PlainConvUNet": PlainConvUNet(**arguments), "EGEUNet": EGEUNet(**arguments)}
+    rows = []
+    for what, action in (("step", step), ("inference", inference)):
+        actions = {name: partial(action, network.to(device).train(), x) for name, network in networks.items()}
+        seconds = seconds_of(f"light: {what}", actions, rounds, repeat=4)
+        rows += [{"network": name, "what": what, **timed(name, seconds, "PlainConvUNet")} for name in networks]
+        for network in networks.values():
+            network.decoder.deep_supervision = False
+    return rows
+
+
+def attention(device: str) -> list[Row]:
+    """Memory of a step at the host's ordinary patch, 128x128x128 at batch 2: counted, and on a GPU measured and timed."""
+    case = case_of_patch([128, 128, 128], channels=1, classes=2, batch_size=2)
+    rows = []
+    for name in ("", *ATTENTION):
+        counts = count(PREFIX + name, case)
+        row = {"network": name or "PlainConvUNet", "parameters": counts.parameters, "peak_gib": counts.peak_bytes / 2**30}
+        if device == "cuda":
+            network = torch.compile(case.network(PREFIX + name).to(device).train())
+            action = partial(step, network, torch.randn(case.input_shape, device=device))
+            row["measured_peak_gib"] = measured_peak(action) / 1024
+            row["seconds"] = statistics.median(seconds_of(row["network"], {"step": action}, 5)["step"])
+            torch._dynamo.reset()
+        rows.append(row)
+    return rows
+
+
+def optimizers(rounds: int, device: str) -> list[Row]:
+    """A step of each optimizer on the parameters of EGE, with gradients that are there."""
+    parameters = list(EGE(**plan(WIDE)).to(device).parameters())
+    for parameter in parameters:
+        parameter.grad = torch.randn_like(parameter) * 1e-3
+    candidates = {
+        "AdamW (torch)": torch.optim.AdamW(parameters, lr=1e-6),
+        "Adan (adan-pytorch)": adan_pytorch.Adan(parameters, lr=1e-6),
+        "Adan (ours)": Adan(parameters, lr=1e-6),
+    }
+    for optimizer in candidates.values():
+        optimizer.step()  # the first of ours is shorter
+    actions = {name: partial(_step_of, optimizer) for name, optimizer in candidates.items()}
+    seconds = seconds_of("optimizers", actions, rounds)
+    return [{"optimizer": name, **timed(name, seconds, "AdamW (torch)")} for name in candidates]
+
+
+def _step_of(optimizer: torch.optim.Optimizer) -> None:
+    optimizer.step()
+
+
+def about(device: str) -> dict[str, Any]:
+    """The machine, the versions, the commit and the command."""
+    names = [line for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name")]
+    git = ("git", "describe", "--always", "--dirty", "--abbrev=12")
+    commit = subprocess.run(git, capture_output=True, text=True, cwd=DOCS.parent, check=False)
+    return {
+        "device": torch.cuda.get_device_name() if device == "cuda" else names[0].split(":", 1)[1].strip(),
         "threads": torch.get_num_threads(),
         "python": platform.python_version(),
-        "torch": torch.__version__,
-        "dynamic_network_architectures": getattr(dynamic_network_architectures, "__version__", None),
-        "nnunetv2_ext": __version__,
+        "versions": {package: version(package) for package in PACKAGES},
         "commit": commit.stdout.strip(),
         "command": " ".join(["python", "scripts/benchmark.py", *sys.argv[1:]]),
     }
 
 
-HEADER = ("network", "parameters", "kept", "peak*", "peak", "step", "spread", "processor")
+def table(rows: list[Row]) -> str:
+    """Markdown, with what the rows call their values in the header."""
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    header = [name.replace("_mib", " [MiB]").replace("_gib", " [GiB]").replace("_", " ") for name in names]
+    lines = [header, ["---" if isinstance(rows[0].get(name), str) else "---:" for name in names]]
+    lines += [[_cell(row.get(name, "")) for name in names] for row in rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
-def table_rows(results: dict[str, dict[str, Any]]) -> list[tuple[str, ...]]:
-    stock = results["PlainConvUNet"]
-
-    def ratio(row: dict[str, Any], key: str) -> str:
-        return f"{row[key]:.0f} MiB ({row[key] / stock[key]:.2f}x)"
-
-    def median(row: dict[str, Any], key: str) -> str:
-        value = statistics.median(row[key])
-        return f"{value:.2f} s ({value / statistics.median(stock[key]):.2f}x)"
-
-    return [
-        (
-            name,
-            f"{row['parameters'] / 1e6:.1f} M",
-            ratio(row, "kept_mib"),
-            ratio(row, "peak_without_gradients_mib"),
-            ratio(row, "peak_mib"),
-            median(row, "seconds"),
-            f"{min(row['seconds']):.2f} to {max(row['seconds']):.2f}",
-            median(row, "processor_seconds"),
-        )
-        for name, row in results.items()
-    ]
+def _cell(value: Any) -> str:
+    if isinstance(value, int):
+        return f"{value:,}"
+    return f"{value:.3g}" if isinstance(value, float) and value < 100 else f"{value:.0f}" if isinstance(value, float) else value
 
 
-def write(results: dict[str, dict[str, Any]], about: dict[str, Any]) -> None:
-    (DOCS / "performance.json").write_text(json.dumps({"about": about, "results": results}, indent=1) + "\n")
-    lines = [HEADER, tuple("---" for _ in HEADER), *table_rows(results)]
+def write(results: dict[str, list[Row]], where: dict[str, Any], name: str) -> None:
+    """Writes docs/NAME.json, and the tables into docs/performance.md, each between its markers."""
+    (DOCS / f"{name}.json").write_text(json.dumps({"about": where, "results": results}, indent=1) + "\n")
     page = DOCS / "performance.md"
-    before, rest = page.read_text().split(MARKERS[0])
-    after = rest.split(MARKERS[1])[1]
-    text = "\n".join(f"| {' | '.join(line)} |" for line in lines)
-    where = f"{about['device']}, {about['threads']} threads, torch {about['torch']}; `{about['command']}`"
-    page.write_text(f"{before}{MARKERS[0]}\n{where}\n\n{text}\n{MARKERS[1]}{after}")
+    text = page.read_text()
+    for section, rows in results.items():
+        start, end = f"<!-- {name}: {section} -->\n", f"<!-- /{name}: {section} -->"
+        before, after = text.split(start)[0], text.split(end)[1]
+        text = f"{before}{start}{table(rows)}\n{end}{after}"
+    page.write_text(text)
 
 
 @click.command(epilog="Example: python scripts/benchmark.py --rounds 5 --threads 1")
-@click.option("--rounds", default=5, show_default=True, help="Steps of each network that are timed.")
+@click.option("--rounds", default=5, show_default=True, help="Times that each is timed, after one that isn't.")
 @click.option("--threads", default=1, show_default=True, help="Threads, on a processor.")
-@click.option("--size", type=int, help="Edge of the patch; 128 on a GPU, 64 on a processor by default.")
-@click.option("--compile/--no-compile", "compiled", default=torch.cuda.is_available(), help="As the host does, on a GPU.")
-def main(rounds: int, threads: int, size: int | None, compiled: bool) -> None:
-    """Times a training step of each network, interleaved, on the GPU where there is one, else on the processor."""
+@click.option("--size", type=int, help="Edge of the patch for the forms; 128 on a GPU, 64 on a processor by default.")
+def main(rounds: int, threads: int, size: int | None) -> None:
+    """Times everything on the GPU where there is one, else on the processor."""
     device = "cuda" if torch.cuda.is_available() else "cpu"
     torch.set_num_threads(threads)
     check_equal()
     usual, batch = (128, 2) if device == "cuda" else (64, 1)
-    results = measure(rounds, size or usual, batch, device, compiled)
-    table = Table(*HEADER)
-    for row in table_rows(results):
-        table.add_row(*row)
-    Console().print(table)
-    write(results, machine(device))
+    results = {
+        "forms": forms(rounds, size or usual, batch, device),
+        "light": light(rounds, device),
+        "attention": attention(device),
+        "optimizers": optimizers(rounds, device),
+    }
+    for section, rows in results.items():
+        click.echo(f"\n{section}\n{table(rows)}")
+    write(results, about(device), "performance-gpu" if device == "cuda" else "performance")
 
 
 if __name__ == "__main__":
