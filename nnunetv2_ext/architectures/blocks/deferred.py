@@ -3,65 +3,110 @@
 A step of training keeps what its backward needs: behind each convolution its output, for the norm, and the activated map, for
 the next convolution; PReLU keeps one more. All but the convolution's output follow from it within a few operations per
 value, where the convolution took hundreds. So a ``Deferred`` map is a recipe and the tensors it is made from. ``convolve``
-and ``weighted_sum`` take one, keep the tensors alone, and make it again in the backward, a few channels at a
-time, so that what happens in between is never as large as a map either.
-
-The result is exact: the recipe is evaluated with the same operations as in the plain form, and autograd differentiates it.
+and ``weighted_sum`` take one, keep the tensors alone, and make it again in the backward, some positions at a time, so that
+what happens in between is never as large as a map either.
 """
 
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 from nnunetv2_ext.architectures.precision import autocast_type, restored_autocast
+from nnunetv2_ext.architectures.processor import channels_last, convolution, convolution_backward, is_product
 
 # Pieces of a map, none smaller than a megabyte: small enough to stay in a processor's cache, few enough for a GPU.
-PIECES = 8
+PIECES = {"cpu": 32, "other": 8}
 SMALLEST_PIECE = 2**20
+
+Tensors = Sequence[Tensor]
+Gradients = list[Tensor | None]
+GradientOf = Callable[[slice], Tensor]
+
+
+class Recipe(Protocol):
+    """How a map is made from tensors, the first of which has its size, and what its gradient is with respect to them."""
+
+    def make(self, tensors: Tensors, piece: slice) -> Tensor:
+        """The map at some positions along its first spatial axis, as a tensor of its own or a part of an input."""
+
+    def gradients(self, tensors: Tensors, needed: Sequence[bool], gradient: GradientOf, place: Tensor | None) -> Gradients:
+        """The gradients of the tensors, where ``needed``.
+
+        Args:
+            tensors: what the map is made from.
+            needed: one per tensor.
+            gradient: the map's gradient at some positions.
+            place: the map's whole gradient, where there is one that may be overwritten.
+        """
 
 
 class Deferred(NamedTuple):
     """A map, as the recipe and the tensors it is made from."""
 
-    recipe: Callable[[Sequence[Tensor], Sequence[Tensor]], Tensor]
-    """makes a group of channels from the same group of ``maps`` and from ``shared``"""
-    maps: tuple[Tensor, ...]
-    """``(N, C, *spatial)`` or one value per channel, ``(C,)``; the first one is a map"""
-    shared: tuple[Tensor, ...] = ()
-    """what every channel needs"""
+    recipe: Recipe
+    tensors: tuple[Tensor, ...]
 
 
 Map = Tensor | Deferred
 
-# Per deferred map its recipe, how many maps and how many shared tensors.
-Layout = Sequence[tuple[Callable[..., Tensor], int, int]]
+
+class AsItIs:
+    """The recipe of a map that is there."""
+
+    def make(self, tensors: Tensors, piece: slice) -> Tensor:
+        return cut(tensors[0], piece)
+
+    def gradients(self, tensors: Tensors, needed: Sequence[bool], gradient: GradientOf, place: Tensor | None) -> Gradients:
+        if not needed[0]:
+            return [None]
+        of_map = like(tensors[0], place)
+        if of_map is not place:
+            for piece in pieces(of_map):
+                cut(of_map, piece).copy_(gradient(piece))
+        return [of_map]
+
+
+class Scaled:
+    """The recipe of a map that is scaled at each position."""
+
+    def make(self, tensors: Tensors, piece: slice) -> Tensor:
+        x, factor = tensors
+        return cut(x, piece) * cut(factor, piece)
+
+    def gradients(self, tensors: Tensors, needed: Sequence[bool], gradient: GradientOf, place: Tensor | None) -> Gradients:
+        x, factor = tensors
+        of_x = like(x, place) if needed[0] else None
+        of_factor = torch.empty_like(factor) if needed[1] else None
+        for piece in pieces(x):
+            of_piece = gradient(piece)
+            if of_factor is not None:
+                cut(of_factor, piece).copy_((of_piece * cut(x, piece)).sum(1, keepdim=True))
+            if of_x is not None:
+                cut(of_x, piece).copy_(of_piece * cut(factor, piece))
+        return [of_x, of_factor]
 
 
 def made(x: Map) -> Tensor:
     """The map itself; what it is made from is kept, not what is on the way."""
-    return x if isinstance(x, Tensor) else _Made.apply(x.recipe, len(x.maps), *x.maps, *x.shared)
+    return x if isinstance(x, Tensor) else _Made.apply(x.recipe, *x.tensors)
 
 
-def convolve(convolution: Any, x: Map) -> Tensor:
-    """``convolution(x)``, which makes a deferred x again in the backward."""
+def convolve(module: Any, x: Map) -> Tensor:
+    """``module(x)`` for a convolution, which makes a deferred x again in the backward."""
+    transposed = isinstance(module, nn.modules.conv._ConvTransposeNd)
+    geometry = (module.stride, module.padding, module.dilation, transposed, module.output_padding, module.groups)
     if isinstance(x, Tensor):
-        return convolution(x)
-    geometry = (
-        convolution.stride,
-        convolution.padding,
-        convolution.dilation,
-        isinstance(convolution, nn.modules.conv._ConvTransposeNd),
-        convolution.output_padding,
-        convolution.groups,
-    )
-    return _Convolved.apply(x.recipe, len(x.maps), geometry, convolution.weight, convolution.bias, *x.maps, *x.shared)
+        if not is_product(x, module.weight, geometry):
+            return channels_last(module(x))  # and so are all that follow
+        x = Deferred(AsItIs(), (x,))
+    return _Convolved.apply(x.recipe, geometry, module.weight, module.bias, *x.tensors)
 
 
-def weighted_sum(weigh: Callable[[Tensor], Tensor], parameters: Sequence[Tensor], inputs: Sequence[Map]) -> Tensor:
+def weighted_sum(weigh: Callable[[Tensor], Tensor], parameters: Tensors, inputs: Sequence[Map]) -> Tensor:
     """Sum of the inputs, each times the weight that the average of their sum gives it; a deferred input is never whole.
 
     Args:
@@ -69,93 +114,61 @@ def weighted_sum(weigh: Callable[[Tensor], Tensor], parameters: Sequence[Tensor]
         parameters: what ``weigh`` has to learn.
         inputs: K maps ``(N, C, *spatial)``.
     """
-    parts = [x if isinstance(x, Deferred) else Deferred(_itself, (x,)) for x in inputs]
-    layout: Layout = [(part.recipe, len(part.maps), len(part.shared)) for part in parts]
-    return _WeightedSum.apply(weigh, layout, *parameters, *(tensor for part in parts for tensor in (*part.maps, *part.shared)))
+    parts = [x if isinstance(x, Deferred) else Deferred(AsItIs(), (x,)) for x in inputs]
+    layout = [(part.recipe, len(part.tensors)) for part in parts]
+    return _WeightedSum.apply(weigh, layout, *parameters, *(tensor for part in parts for tensor in part.tensors))
 
 
-def _itself(maps: Sequence[Tensor], shared: Sequence[Tensor]) -> Tensor:  # noqa: ARG001
-    return maps[0]
+def pieces(x: Tensor) -> Iterator[slice]:
+    """Parts of a map along its first spatial axis."""
+    length = x.shape[2]
+    most = PIECES.get(x.device.type, PIECES["other"])
+    width = -(-length // max(1, min(most, length, x.nbytes // SMALLEST_PIECE)))
+    return (slice(start, min(start + width, length)) for start in range(0, length, width))
 
 
-def _mean(recipe: Callable[..., Tensor], maps: Sequence[Tensor], shared: Sequence[Tensor]) -> Tensor:
-    return recipe(maps, shared).flatten(2).mean(-1)
+def cut(x: Tensor, piece: slice) -> Tensor:
+    return x[:, :, piece]
 
 
-def channel_groups(x: Tensor) -> Iterator[slice]:
-    channels = x.shape[1]
-    count = max(1, min(PIECES, channels, x.nbytes // SMALLEST_PIECE))
-    width = -(-channels // count)
-    return (slice(start, min(start + width, channels)) for start in range(0, channels, width))
+def like(x: Tensor, place: Tensor | None) -> Tensor:
+    """``place`` if it can hold a map like x, else a new one."""
+    return place if place is not None and place.dtype == x.dtype and place.shape == x.shape else torch.empty_like(x)
 
 
-def _cut(tensor: Tensor, piece: slice) -> Tensor:
-    return tensor[piece] if tensor.dim() == 1 else tensor[:, piece]
+def as_factor(values: Tensor, x: Tensor) -> Tensor:
+    """``(C,)`` or ``(N, C)`` as something to multiply a map with."""
+    values = values if values.dim() == 2 else values.unsqueeze(0)
+    return values.reshape(*values.shape, *(1 for _ in x.shape[2:]))
 
 
-def _make(recipe: Callable[..., Tensor], maps: Sequence[Tensor], shared: Sequence[Tensor]) -> Tensor:
+def _make(recipe: Recipe, tensors: Tensors) -> Tensor:
     out: Any = None
-    for piece in channel_groups(maps[0]):
-        part = recipe([_cut(tensor, piece) for tensor in maps], shared)
+    for piece in pieces(tensors[0]):
+        part = recipe.make(tensors, piece)
         if out is None:
-            if part.shape[1] == maps[0].shape[1]:
+            if part.shape == tensors[0].shape:
                 return part
-            out = part.new_empty(part.shape[0], maps[0].shape[1], *part.shape[2:])
-        out[:, piece] = part
+            out = torch.empty_like(tensors[0], dtype=part.dtype)
+        cut(out, piece).copy_(part)
     return out
-
-
-def _gradients(
-    recipe: Callable[..., Tensor],
-    maps: Sequence[Tensor],
-    shared: Sequence[Tensor],
-    needed: Sequence[bool],
-    gradient: Callable[[slice], Tensor],
-    *,
-    place: Tensor | None = None,
-) -> list[Tensor | None]:
-    """The gradients of ``maps`` and ``shared``, where ``needed``, for the gradient of what is made from them.
-
-    ``gradient`` gives a group of channels of it; ``place`` is where the gradient of the first map may be put.
-    """
-    tensors = (*maps, *shared)
-    results: list[Any] = [None] * len(tensors)
-    wanted = [index for index, need in enumerate(needed) if need]
-    for index in wanted:
-        if index == 0 and place is not None and place.dtype == tensors[0].dtype:
-            results[0] = place
-        else:
-            results[index] = torch.zeros_like(tensors[index]) if index >= len(maps) else torch.empty_like(tensors[index])
-    for piece in channel_groups(maps[0]):
-        with torch.enable_grad():
-            parts = [_cut(tensor, piece) for tensor in maps] + list(shared)
-            parts = [part.detach().requires_grad_(need) for part, need in zip(parts, needed, strict=True)]
-            out = recipe(parts[: len(maps)], parts[len(maps) :])
-        found = torch.autograd.grad(out, [parts[index] for index in wanted], gradient(piece))
-        for index, part in zip(wanted, found, strict=True):
-            if index < len(maps):
-                _cut(results[index], piece).copy_(part)
-            else:
-                results[index].add_(part)
-    return results
 
 
 class _Made(torch.autograd.Function):
     """Makes a map, and keeps what it is made from."""
 
     @staticmethod
-    def forward(ctx: Any, recipe: Callable[..., Tensor], count: int, *tensors: Tensor) -> Tensor:
-        ctx.recipe, ctx.count, ctx.autocast = recipe, count, restored_autocast(tensors[0])
+    def forward(ctx: Any, recipe: Recipe, *tensors: Tensor) -> Tensor:
+        ctx.recipe, ctx.autocast = recipe, restored_autocast(tensors[0])
         ctx.save_for_backward(*tensors)
-        return _make(recipe, tensors[:count], tensors[count:])
+        return _make(recipe, tensors)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> Any:
         tensors = ctx.saved_tensors  # asked for once: a checkpoint hands them out once
-        maps, shared = tensors[: ctx.count], tensors[ctx.count :]
         with ctx.autocast():
-            return None, None, *_gradients(ctx.recipe, maps, shared, ctx.needs_input_grad[2:], partial(_cut, gradient))
+            return None, *ctx.recipe.gradients(tensors, ctx.needs_input_grad[1:], partial(cut, gradient), None)
 
 
 class _Convolved(torch.autograd.Function):
@@ -163,60 +176,57 @@ class _Convolved(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any,
-        recipe: Callable[..., Tensor],
-        count: int,
-        geometry: tuple[Any, ...],
-        weight: Tensor,
-        bias: Tensor | None,
-        *tensors: Tensor,
+        ctx: Any, recipe: Recipe, geometry: tuple[Any, ...], weight: Tensor, bias: Tensor | None, *tensors: Tensor
     ) -> Tensor:
-        ctx.recipe, ctx.count, ctx.geometry, ctx.autocast = recipe, count, geometry, restored_autocast(tensors[0])
-        ctx.bias_sizes = None if bias is None else list(bias.shape)
+        ctx.recipe, ctx.geometry, ctx.autocast = recipe, geometry, restored_autocast(tensors[0])
+        ctx.has_bias = bias is not None
         ctx.save_for_backward(weight, *tensors)
-        x = _make(recipe, tensors[:count], tensors[count:])
+        x = _make(recipe, tensors)
         dtype = autocast_type(x)
-        return torch.convolution(x.to(dtype), weight.to(dtype), None if bias is None else bias.to(dtype), *geometry)
+        return convolution(x.to(dtype), weight.to(dtype), None if bias is None else bias.to(dtype), geometry)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> Any:
         weight, *tensors = ctx.saved_tensors
-        maps, shared = tensors[: ctx.count], tensors[ctx.count :]
-        needs_weight, needs_bias, *needed = ctx.needs_input_grad[3:]
+        needs_weight, needs_bias, *needed = ctx.needs_input_grad[2:]
+        dtype = gradient.dtype
         with ctx.autocast():
-            x = _make(ctx.recipe, maps, shared).to(gradient.dtype)
-        mask = [any(needed), needs_weight, needs_bias]
-        geometry, dtype = ctx.geometry, gradient.dtype
-        gradient, of_weight, of_bias = torch.ops.aten.convolution_backward(
-            gradient, x, weight.to(dtype), ctx.bias_sizes, *geometry, mask
-        )
+            x = _make(ctx.recipe, tensors).to(dtype)
+        wanted = [any(needed), needs_weight, ctx.has_bias and needs_bias]
+        gradient, of_weight, of_bias = convolution_backward(gradient, x, weight.to(dtype), ctx.geometry, wanted)
         del x
         with ctx.autocast():
-            found = _gradients(ctx.recipe, maps, shared, needed, partial(_cut, gradient), place=gradient)
+            found = (
+                ctx.recipe.gradients(tensors, needed, partial(cut, gradient), gradient)
+                if any(needed)
+                else [None for _ in needed]
+            )
         of_weight, of_bias = (g if g is None else g.to(weight.dtype) for g in (of_weight, of_bias))
-        return None, None, None, of_weight, of_bias, *found
+        return None, None, of_weight, of_bias, *found
 
 
 class _WeightedSum(torch.autograd.Function):
     """The sum of maps, each times the weight it gets from the average of their sum, and keeps what the maps are made from."""
 
     @staticmethod
-    def forward(ctx: Any, weigh: Callable[[Tensor], Tensor], layout: Layout, *tensors: Tensor) -> Tensor:
-        count = len(tensors) - sum(some + others for _, some, others in layout)
+    def forward(ctx: Any, weigh: Callable[[Tensor], Tensor], layout: Sequence[tuple[Recipe, int]], *tensors: Tensor) -> Tensor:
+        count = len(tensors) - sum(some for _, some in layout)
         ctx.weigh, ctx.layout, ctx.count, ctx.autocast = weigh, layout, count, restored_autocast(tensors[-1])
         parts = _split(layout, tensors[count:])
-        average: Any = sum(_make(partial(_mean, recipe), maps, shared) for recipe, maps, shared in parts)
+        first = parts[0][1][0]
+        axes = list(range(2, first.dim()))
+        total: Any = sum(recipe.make(some, piece).sum(axes) for piece in pieces(first) for recipe, some in parts)
+        average = total / first[0, 0].numel()
         weights = weigh(average)
         ctx.save_for_backward(average, *tensors)
-        first = parts[0][1][0]
         out: Any = None
-        for piece in channel_groups(first):
-            for index, (recipe, maps, shared) in enumerate(parts):
-                part = recipe([_cut(tensor, piece) for tensor in maps], shared)
+        for piece in pieces(first):
+            for index, (recipe, some) in enumerate(parts):
+                part = recipe.make(some, piece)
                 if out is None:
-                    out = part.new_zeros(first.shape)
-                out[:, piece].addcmul_(part, _as_factor(weights[:, index : index + 1].to(part.dtype), part))
+                    out = torch.zeros_like(first, dtype=part.dtype)
+                cut(out, piece).addcmul_(part, as_factor(weights[:, index : index + 1].to(part.dtype), part))
         return out
 
     @staticmethod
@@ -225,43 +235,37 @@ class _WeightedSum(torch.autograd.Function):
         average, *tensors = ctx.saved_tensors
         parameters, parts = tensors[: ctx.count], _split(ctx.layout, tensors[ctx.count :])
         needed = iter(_split(ctx.layout, ctx.needs_input_grad[2 + ctx.count :]))
-        found: list[Tensor | None] = []
+        found: Gradients = []
         with ctx.autocast():
-            scores = [_products(recipe, maps, shared, gradient) for recipe, maps, shared in parts]
+            scores = [_products(recipe, some, gradient) for recipe, some in parts]
             with torch.enable_grad():
                 average = average.detach().requires_grad_()
                 weights = ctx.weigh(average)
             learned = [parameter for parameter in parameters if parameter.requires_grad]
             of_weights = torch.stack(scores, 1).to(weights.dtype)
             of_average, *of_learned = torch.autograd.grad(weights, [average, *learned], of_weights)
-            constant = _as_factor(of_average / gradient[0, 0].numel(), gradient).to(gradient.dtype)
-            for index, (recipe, maps, shared) in enumerate(parts):
-                weight = _as_factor(weights[:, index : index + 1].detach(), gradient).to(gradient.dtype)
-                of_part = partial(_scaled, gradient, weight, constant)
-                _, some, others = next(needed)
-                found += _gradients(recipe, maps, shared, [*some, *others], of_part)
+            constant = as_factor(of_average / gradient[0, 0].numel(), gradient).to(gradient.dtype)
+            for index, (recipe, some) in enumerate(parts):
+                weight = as_factor(weights[:, index : index + 1].detach(), gradient).to(gradient.dtype)
+                _, needs = next(needed)
+                found += recipe.gradients(some, needs, partial(_gradient_of_part, gradient, weight, constant), None)
         of_parameters = iter(of_learned)
         return None, None, *(next(of_parameters) if p.requires_grad else None for p in parameters), *found
 
 
-def _split(layout: Layout, tensors: Sequence[Any]) -> list[tuple[Any, Sequence[Any], Sequence[Any]]]:
+def _split(layout: Sequence[tuple[Recipe, int]], tensors: Sequence[Any]) -> list[tuple[Recipe, Sequence[Any]]]:
     parts, start = [], 0
-    for recipe, some, others in layout:
-        parts.append((recipe, tensors[start : start + some], tensors[start + some : start + some + others]))
-        start += some + others
+    for recipe, count in layout:
+        parts.append((recipe, tensors[start : start + count]))
+        start += count
     return parts
 
 
-def _as_factor(values: Tensor, like: Tensor) -> Tensor:
-    """``(N, C)`` as something to multiply a map with."""
-    return values.reshape(*values.shape, *(1 for _ in like.shape[2:]))
+def _gradient_of_part(gradient: Tensor, weight: Tensor, constant: Tensor, piece: slice) -> Tensor:
+    return torch.addcmul(constant, cut(gradient, piece), weight)
 
 
-def _scaled(gradient: Tensor, weight: Tensor, constant: Tensor, piece: slice) -> Tensor:
-    return torch.addcmul(constant[:, piece], gradient[:, piece], weight)
-
-
-def _products(recipe: Callable[..., Tensor], maps: Sequence[Tensor], shared: Sequence[Tensor], other: Tensor) -> Any:
+def _products(recipe: Recipe, tensors: Tensors, other: Tensor) -> Any:
     """Per sample the scalar product of a deferred map and another map."""
-    pieces = channel_groups(maps[0])
-    return sum(recipe([_cut(t, piece) for t in maps], shared).mul(other[:, piece]).flatten(1).sum(1) for piece in pieces)
+    axes = list(range(1, other.dim()))
+    return sum(recipe.make(tensors, piece).mul(cut(other, piece)).sum(axes) for piece in pieces(other))

@@ -106,11 +106,11 @@ class GAB(nn.Module):
         deep = resize(self.project(deep), skip.shape[2:])
         pairs = zip(deep.split(self.widths, 1), skip.split(self.widths, 1), strict=True)
         triples = [(low, high, mask) for low, high in pairs]
-        if runs_plainly_on_a_processor(skip) and self.fused <= FEW_CHANNELS:
-            found = self._normalised_together(triples)
-        else:
-            found = [group(torch.cat(triple, 1)) for group, triple in zip(self.groups, triples, strict=True)]
-        return self.output(torch.cat(found, 1))
+        together = runs_plainly_on_a_processor(skip) and self.fused <= FEW_CHANNELS
+        return self.output(torch.cat((self._normalised_together if together else self._one_by_one)(triples), 1))
+
+    def _one_by_one(self, triples: Sequence[tuple[Tensor, ...]]) -> list[Tensor]:
+        return [group(torch.cat(triple, 1)) for group, triple in zip(self.groups, triples, strict=True)]
 
     def _normalised_together(self, triples: Sequence[tuple[Tensor, ...]]) -> list[Tensor]:
         """The same with one layer norm for all groups, which is faster on a processor."""

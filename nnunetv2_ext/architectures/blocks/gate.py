@@ -1,7 +1,5 @@
 """The attention gate of the edge aggregation block."""
 
-from collections.abc import Sequence
-from functools import partial
 from typing import Any
 
 import torch
@@ -9,8 +7,11 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from nnunetv2_ext.architectures.blocks.deferred import Deferred, convolve
+from nnunetv2_ext.architectures.blocks.normalised import NormalisedActivated, statistics
 from nnunetv2_ext.architectures.blocks.recompute import Form, in_form
 from nnunetv2_ext.architectures.operations import operations
+
+LEAKY_SLOPE = 0.01
 
 
 class Gate(nn.Module):
@@ -48,16 +49,15 @@ class Gate(nn.Module):
         return in_form(self.form, self, self._plain, self._recomputed, signal, skip)
 
     def _plain(self, signal: Tensor, skip: Tensor) -> Tensor:
-        agreement = functional.leaky_relu(self.project(signal) + self.project(skip))
+        agreement = functional.leaky_relu(self.project(signal) + self.project(skip), LEAKY_SLOPE)
         return skip * torch.sigmoid(self.score(agreement))
 
     def _recomputed(self, signal: Tensor, skip: Tensor) -> Tensor:
         projection, norm = self.project
-        projected = projection(signal), projection(skip)
+        eps: Any = norm.eps
+        projected = convolve(projection, signal), convolve(projection, skip)
         score, score_norm = self.score
-        return skip * torch.sigmoid(score_norm(convolve(score, Deferred(partial(_agreement, norm.eps), projected))))
-
-
-def _agreement(eps: Any, maps: Sequence[Tensor], shared: Sequence[Tensor]) -> Tensor:  # noqa: ARG001
-    signal, skip = maps
-    return functional.leaky_relu(functional.instance_norm(signal, eps=eps) + functional.instance_norm(skip, eps=eps))
+        moments = [statistics(x, instance=True) for x in projected]
+        scales = [value for mean, variance in moments for value in (mean, (variance + eps).rsqrt())]
+        agreement = Deferred(NormalisedActivated(2, affine=False, slope=LEAKY_SLOPE), (*projected, *scales))
+        return skip * torch.sigmoid(score_norm(convolve(score, agreement)))

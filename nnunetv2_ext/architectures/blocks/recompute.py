@@ -9,15 +9,17 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 from nnunetv2_ext.architectures.precision import restored_autocast
+from nnunetv2_ext.architectures.processor import runs_plainly_on_a_processor
 
 Form = Literal["plain", "fast", "frugal"]
 
 
 def in_form(form: Form, module: nn.Module, plain: Callable[..., Any], recomputed: Callable[..., Any], *inputs: Any) -> Any:
-    """Calls one of two implementations of a block, as its form says, where there is a backward to save for.
+    """Calls one of two implementations of a block, as its form says.
 
-    A compiler decides by itself what it makes again, so it always gets the plain one; how much it makes again is its own
-    ``torch._functorch.config.activation_memory_budget``.
+    The one in deferred maps saves memory where there is a backward; without one it saves time on a processor, whose channels
+    it puts last. A compiler decides by itself what it makes again, so it always gets the plain one; how much it makes again is
+    its own ``torch._functorch.config.activation_memory_budget``.
 
     Args:
         form: ``"plain"``; ``"fast"``, which calls ``recomputed``; or ``"frugal"``, which calls it, keeps the inputs alone, and
@@ -27,8 +29,11 @@ def in_form(form: Form, module: nn.Module, plain: Callable[..., Any], recomputed
         recomputed: its implementation in deferred maps.
         inputs: what both take.
     """
-    if form == "plain" or not (module.training and torch.is_grad_enabled()) or torch.compiler.is_compiling():
+    if form == "plain" or torch.compiler.is_compiling():
         return plain(*inputs)
+    if not (module.training and torch.is_grad_enabled()):
+        without_backward = not torch.is_grad_enabled() and runs_plainly_on_a_processor(inputs[0])
+        return (recomputed if without_backward else plain)(*inputs)
     if form == "frugal":
         parameters = [parameter for parameter in module.parameters() if parameter.requires_grad]
         return _Repeated.apply(recomputed, module, len(inputs), *inputs, *parameters)

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from nnunetv2_ext.architectures.blocks.deferred import Deferred
+from nnunetv2_ext.architectures.blocks.deferred import Deferred, Scaled
 from nnunetv2_ext.architectures.operations import operations, per_axis, same_padding
 
 
@@ -34,12 +34,8 @@ class SpatialAttention(nn.Module):
 
     def deferred(self, x: Tensor) -> Deferred:
         """The same, to be made when it is needed."""
-        return Deferred(_scale, (x,), (self._attention(x),))
+        return Deferred(Scaled(), (x, self._attention(x)))
 
     def _attention(self, x: Tensor) -> Tensor:
         summary = torch.cat((x.mean(1, keepdim=True), x.amax(1, keepdim=True)), 1)
         return torch.sigmoid(self.conv(summary))
-
-
-def _scale(maps: Sequence[Tensor], shared: Sequence[Tensor]) -> Tensor:
-    return maps[0] * shared[0]
