@@ -16,7 +16,7 @@ def test_gradcheck_of_each_operation() -> None:
     def operations(x: Tensor, slope: Tensor) -> list[Tensor]:
         deferred = activated(x, norm, activation)
         assert isinstance(deferred, Deferred)
-        deferred = deferred._replace(maps=(*deferred.maps[:-1], slope))
+        deferred = deferred._replace(tensors=(*deferred.tensors[:-1], slope))
         mixed = weighted_sum(lambda average: linear(average).softmax(1), list(linear.parameters()), [deferred, x])
         return [made(deferred), convolve(down, deferred), convolve(up, deferred), mixed]
 
