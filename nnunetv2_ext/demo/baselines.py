@@ -29,13 +29,15 @@ def write_untrained_checkpoint(fold: Path) -> Path:
     dataset = load_json(str(fold.parent / "dataset.json"))
     plans = PlansManager(str(fold.parent / "plans.json"))
     configuration = plans.get_configuration(checkpoint["init_args"]["configuration"])
-    network = trainer_class(checkpoint["trainer_name"]).build_network_architecture(
-        plans,
-        configuration,
-        determine_num_input_channels(plans, configuration, dataset),
-        plans.get_label_manager(dataset).num_segmentation_heads,
-        enable_deep_supervision=False,
-    )
+    with torch.random.fork_rng():
+        torch.manual_seed(0)  # the same weights in every demo
+        network = trainer_class(checkpoint["trainer_name"]).build_network_architecture(
+            plans,
+            configuration,
+            determine_num_input_channels(plans, configuration, dataset),
+            plans.get_label_manager(dataset).num_segmentation_heads,
+            enable_deep_supervision=False,
+        )
     checkpoint["network_weights"] = network.state_dict()
     path = fold / UNTRAINED
     torch.save(checkpoint, path)
