@@ -14,7 +14,7 @@ import click
     help="Where the run's own folder is made.",
 )
 @click.option("--device", type=click.Choice(["cuda", "cpu", "mps"]), help="Default: cuda if there is a GPU, else cpu.")
-@click.option("--epochs", type=click.IntRange(min=1), help="Default: 8 on a CPU, 40 on a GPU; of 25 iterations each.")
+@click.option("--epochs", type=click.IntRange(min=1), help="Default: 10 on a CPU, 40 on a GPU; of 25 iterations each.")
 def demo(folder: Path, device: str | None, epochs: int | None) -> None:
     """Try the whole way from data to predictions on a small dataset.
 

@@ -16,7 +16,7 @@ CONFIGURATION = "3d_fullres"
 # For the host's planner, in GB: small patches, since many quick iterations teach more in a few minutes than a few slow ones.
 MEMORY_TARGET = 0.08
 ITERATIONS = 25
-EPOCHS = {"cpu": 8, "mps": 8, "cuda": 40}
+EPOCHS = {"cpu": 10, "mps": 10, "cuda": 40}
 TRAINED, BEFORE, THRESHOLD = "EGE, trained", "EGE, before training", "intensity threshold (Otsu)"
 
 
