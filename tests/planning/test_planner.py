@@ -83,8 +83,7 @@ def test_the_plans_build_the_presets_network(light, preset):
 
 
 def test_regions_are_a_fact_of_the_plan(light):
-    if "region_based" not in FIRST.plan_facts:
-        pytest.skip("the preset doesn't ask for it")
+    assert "region_based" in FIRST.plan_facts
     arguments = written(light)["configurations"]["2d"]["architecture"]["arch_kwargs"]
     assert arguments["region_based"] is False
     light.describe(labels={"background": 0, "whole": [1, 2], "part": [2]}, regions_class_order=[1, 2])
