@@ -13,7 +13,7 @@ from nnunetv2_ext.architectures.blocks.ghpa import GHPA
 from nnunetv2_ext.architectures.network import Network, keep_in_graph
 from nnunetv2_ext.architectures.operations import operations, resize, same_padding
 from nnunetv2_ext.architectures.plan import Plan, PlanArguments
-from nnunetv2_ext.architectures.processor import channels_last
+from nnunetv2_ext.architectures.processor import max_pool
 from nnunetv2_ext.errors import PlanError
 
 CHANNELS = (8, 16, 24, 32, 48, 64)
@@ -35,11 +35,15 @@ def main_layer(
     return plan.convolution(in_channels, out_channels, kernel, padding=same_padding(kernel))
 
 
-class ChannelsLast(nn.Module):
-    """The same map in the layout in which a processor pools it and convolves its few channels faster."""
+class MaxPool(nn.Module):
+    """Max-pooling by a stride."""
+
+    def __init__(self, stride: Sequence[int]) -> None:
+        super().__init__()
+        self.stride = stride
 
     def forward(self, x: Tensor) -> Tensor:
-        return channels_last(x)
+        return max_pool(x, self.stride)
 
 
 class EGEUNetEncoder(nn.Module):
@@ -59,13 +63,12 @@ class EGEUNetEncoder(nn.Module):
 
     def __init__(self, plan: Plan, channels: Sequence[int], *, maps: bool = True) -> None:
         super().__init__()
-        pool = operations(plan.dimensions).max_pool
         self.stages = nn.ModuleList()
         widths = (plan.input_channels, *channels)
         for stage, kernel in enumerate(plan.kernel_sizes):
             layers = [main_layer(plan, *widths[stage : stage + 2], stage=stage, kernel=kernel, maps=maps)]
             if stage < plan.stages - 1:
-                layers += [nn.GroupNorm(GROUPS, channels[stage]), ChannelsLast(), pool(plan.strides[stage + 1])]
+                layers += [nn.GroupNorm(GROUPS, channels[stage]), MaxPool(plan.strides[stage + 1])]
             self.stages.append(nn.Sequential(*layers, nn.GELU()))
 
     def forward(self, x: Tensor) -> list[Tensor]:
@@ -114,6 +117,7 @@ class EGEUNetDecoder(nn.Module):
         self.stages = nn.ModuleList()
         self.seg_layers = nn.ModuleList()
         self.bridges = nn.ModuleList()
+        pointwise = operations(plan.dimensions).pointwise
         coarsest = plan.stages - 1
         for stage in range(coarsest, 0, -1):
             deep, width = channels[stage], channels[stage - 1]
@@ -121,10 +125,10 @@ class EGEUNetDecoder(nn.Module):
             layer = main_layer(plan, deep, width, stage=stage, kernel=kernel, maps=maps)
             self.stages.append(nn.Sequential(layer, nn.GroupNorm(GROUPS, width)))
             untrained = stage == coarsest and not self.masks
-            self.seg_layers.append(nn.Identity() if untrained else plan.convolution(width, plan.num_classes, 1))
+            self.seg_layers.append(nn.Identity() if untrained else pointwise(width, plan.num_classes))
             if bridges:
                 self.bridges.append(GAB(deep, width, dimensions=plan.dimensions, kernel_size=plan.kernel_sizes[stage]))
-        self.seg_layers.append(plan.convolution(channels[0], plan.num_classes, 1))
+        self.seg_layers.append(pointwise(channels[0], plan.num_classes))
 
     def forward(self, maps: Sequence[Tensor], size: Sequence[int]) -> Tensor | list[Tensor]:
         predictions = self.predict(maps, size)

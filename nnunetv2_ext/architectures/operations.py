@@ -6,6 +6,14 @@ from typing import NamedTuple
 from torch import Tensor, nn
 from torch.nn import functional
 
+from nnunetv2_ext.architectures.narrow_convolutions import (
+    Depthwise1d,
+    Depthwise2d,
+    Depthwise3d,
+    Pointwise1d,
+    Pointwise2d,
+    Pointwise3d,
+)
 from nnunetv2_ext.architectures.processor import LONGEST_AXIS, interpolate_by_products, runs_plainly_on_a_processor
 from nnunetv2_ext.errors import PlanError
 
@@ -15,10 +23,11 @@ class Operations(NamedTuple):
 
     convolution: type[nn.Module]
     transposed_convolution: type[nn.Module]
+    depthwise: type[nn.Module]
+    pointwise: type[nn.Module]
     batch_norm: type[nn.Module]
     instance_norm: type[nn.Module]
     average_pool: type[nn.Module]
-    max_pool: type[nn.Module]
     channel_dropout: type[nn.Module]
     interpolation: str
 
@@ -27,30 +36,33 @@ OPERATIONS = {
     1: Operations(
         nn.Conv1d,
         nn.ConvTranspose1d,
+        Depthwise1d,
+        Pointwise1d,
         nn.BatchNorm1d,
         nn.InstanceNorm1d,
         nn.AvgPool1d,
-        nn.MaxPool1d,
         nn.Dropout1d,
         "linear",
     ),
     2: Operations(
         nn.Conv2d,
         nn.ConvTranspose2d,
+        Depthwise2d,
+        Pointwise2d,
         nn.BatchNorm2d,
         nn.InstanceNorm2d,
         nn.AvgPool2d,
-        nn.MaxPool2d,
         nn.Dropout2d,
         "bilinear",
     ),
     3: Operations(
         nn.Conv3d,
         nn.ConvTranspose3d,
+        Depthwise3d,
+        Pointwise3d,
         nn.BatchNorm3d,
         nn.InstanceNorm3d,
         nn.AvgPool3d,
-        nn.MaxPool3d,
         nn.Dropout3d,
         "trilinear",
     ),

@@ -10,12 +10,10 @@ from nnunetv2_ext.architectures.blocks.grouped_layer_norm import grouped_layer_n
 from nnunetv2_ext.architectures.blocks.layer_norm import ChannelLayerNorm
 from nnunetv2_ext.architectures.blocks.recompute import Form, in_form
 from nnunetv2_ext.architectures.operations import operations, per_axis, resize
-from nnunetv2_ext.architectures.processor import runs_plainly_on_a_processor
+from nnunetv2_ext.architectures.processor import channels_first, channels_last, runs_plainly_on_a_processor
 from nnunetv2_ext.errors import PlanError
 
 DILATIONS = (1, 2, 5, 7)
-FEW_CHANNELS = 64
-"""up to which it pays, on a processor, to normalise all groups together"""
 
 
 def foreground_evidence(logits: Tensor, *, region_based: bool = False) -> Tensor:
@@ -80,23 +78,17 @@ class GAB(nn.Module):
         if skip_channels < groups:
             raise PlanError(f"GAB got a skip of {skip_channels} channels, needs at least {groups}: use a wider plan")
         kernel = per_axis(kernel_size, dimensions)
-        convolution = operations(dimensions).convolution
+        ops = operations(dimensions)
         self.widths = [skip_channels // groups + (group < skip_channels % groups) for group in range(groups)]
 
-        self.project = convolution(deep_channels, skip_channels, 1)
+        self.project = ops.pointwise(deep_channels, skip_channels)
         self.groups = nn.ModuleList()
         for width, dilation in zip(self.widths, DILATIONS, strict=True):
             channels = 2 * width + mask_channels
-            dilations = tuple(dilation if k > 1 else 1 for k in kernel)
-            padding = tuple(d * (k - 1) // 2 for d, k in zip(dilations, kernel, strict=True))
-            self.groups.append(
-                nn.Sequential(
-                    ChannelLayerNorm(channels),
-                    convolution(channels, channels, kernel, padding=padding, dilation=dilations, groups=channels),
-                )
-            )
+            dilations = [dilation if k > 1 else 1 for k in kernel]
+            self.groups.append(nn.Sequential(ChannelLayerNorm(channels), ops.depthwise(channels, kernel, dilations)))
         self.fused = 2 * skip_channels + groups * mask_channels
-        self.output = nn.Sequential(ChannelLayerNorm(self.fused), convolution(self.fused, skip_channels, 1))
+        self.output = nn.Sequential(ChannelLayerNorm(self.fused), ops.pointwise(self.fused, skip_channels))
 
     def forward(self, deep: Tensor, skip: Tensor, mask: Tensor) -> Tensor:
         form: Form = "plain" if self.form == "plain" else "frugal"
@@ -104,20 +96,20 @@ class GAB(nn.Module):
 
     def _plain(self, deep: Tensor, skip: Tensor, mask: Tensor) -> Tensor:
         deep = resize(self.project(deep), skip.shape[2:])
+        even = len(set(self.widths)) == 1
+        groups = self._normalised_together if even and runs_plainly_on_a_processor(skip) else self._one_by_one
+        return self.output(torch.cat(groups(deep, skip, mask), 1))
+
+    def _one_by_one(self, deep: Tensor, skip: Tensor, mask: Tensor) -> list[Tensor]:
         pairs = zip(deep.split(self.widths, 1), skip.split(self.widths, 1), strict=True)
-        triples = [(low, high, mask) for low, high in pairs]
-        together = runs_plainly_on_a_processor(skip) and self.fused <= FEW_CHANNELS
-        return self.output(torch.cat((self._normalised_together if together else self._one_by_one)(triples), 1))
+        return [group(torch.cat((low, high, mask), 1)) for group, (low, high) in zip(self.groups, pairs, strict=True)]
 
-    def _one_by_one(self, triples: Sequence[tuple[Tensor, ...]]) -> list[Tensor]:
-        return [group(torch.cat(triple, 1)) for group, triple in zip(self.groups, triples, strict=True)]
-
-    def _normalised_together(self, triples: Sequence[tuple[Tensor, ...]]) -> list[Tensor]:
+    def _normalised_together(self, deep: Tensor, skip: Tensor, mask: Tensor) -> list[Tensor]:
         """The same with one layer norm for all groups, which is faster on a processor."""
         groups: Any = self.groups
-        norms = [norm for norm, _ in groups]
-        weight, bias = torch.cat([norm.weight for norm in norms]), torch.cat([norm.bias for norm in norms])
-        widths = [len(norm.weight) for norm in norms]
-        x = torch.cat([x.movedim(1, -1) for triple in triples for x in triple], -1)
-        parts = grouped_layer_norm(x, widths, weight, bias, norms[0].eps).movedim(-1, 1).split(widths, 1)
-        return [convolution(part) for (_, convolution), part in zip(groups, parts, strict=True)]
+        apart, skip = (len(groups), -1), channels_first(skip)
+        masks = mask.unsqueeze(1).expand(-1, len(groups), *mask.shape[1:])
+        x = torch.cat((deep.unflatten(1, apart), skip.unflatten(1, apart), masks), 2)
+        weight, bias = torch.stack([norm.weight for norm, _ in groups]), torch.stack([norm.bias for norm, _ in groups])
+        x = channels_last(grouped_layer_norm(x, weight, bias, groups[0][0].eps).flatten(1, 2))
+        return [convolution(part) for (_, convolution), part in zip(groups, x.chunk(len(groups), 1), strict=True)]

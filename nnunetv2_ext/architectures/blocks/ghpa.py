@@ -1,24 +1,22 @@
 """GHPA, grouped multi-axis Hadamard product attention."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from nnunetv2_ext.architectures.blocks.layer_norm import ChannelLayerNorm
 from nnunetv2_ext.architectures.blocks.recompute import Form, in_form
-from nnunetv2_ext.architectures.operations import operations, per_axis, resize, same_padding
+from nnunetv2_ext.architectures.operations import operations, per_axis, resize
+from nnunetv2_ext.architectures.processor import convolve_interpolated, runs_plainly_on_a_processor
 from nnunetv2_ext.errors import PlanError
 
 
 def separable_convolution(in_channels: int, out_channels: int, kernel: Sequence[int]) -> nn.Sequential:
     """Depthwise convolution, GELU, convolution k1, in as many dimensions as the kernel has."""
-    convolution = operations(len(kernel)).convolution
-    return nn.Sequential(
-        convolution(in_channels, in_channels, tuple(kernel), padding=same_padding(kernel), groups=in_channels),
-        nn.GELU(),
-        convolution(in_channels, out_channels, 1),
-    )
+    ops = operations(len(kernel))
+    return nn.Sequential(ops.depthwise(in_channels, kernel), nn.GELU(), ops.pointwise(in_channels, out_channels))
 
 
 class HadamardMap(nn.Module):
@@ -45,10 +43,18 @@ class HadamardMap(nn.Module):
         self.refine = separable_convolution(channels, channels, [kernel[axis] for axis in axes])
 
     def forward(self, x: Tensor) -> Tensor:
-        factor = self.refine(resize(self.grid, [x.shape[2 + axis] for axis in self.axes]))
+        size = [x.shape[2 + axis] for axis in self.axes]
+        factor = self._by_products(size) if runs_plainly_on_a_processor(x) else self.refine(resize(self.grid, size))
         for axis in self.dropped:
             factor = factor.unsqueeze(2 + axis)
         return x * factor
+
+    def _by_products(self, size: Sequence[int]) -> Tensor:
+        """The same for a processor: matrix products instead of an interpolation and two convolutions."""
+        refine: Any = self.refine
+        depthwise, activation, pointwise = refine
+        refined = activation(convolve_interpolated(self.grid, size, depthwise.weight, depthwise.bias))
+        return torch.addmm(pointwise.bias.unsqueeze(1), pointwise.weight.flatten(1), refined).view(1, -1, *size)
 
 
 class GHPA(nn.Module):
@@ -103,18 +109,14 @@ class GHPA(nn.Module):
         kept_axes = [tuple(range(dimensions))]
         kept_axes += [tuple(a for a in range(dimensions) if a != dropped) for dropped in reversed(range(dimensions))]
 
-        convolution = operations(dimensions).convolution
+        ops = operations(dimensions)
         self.norm = ChannelLayerNorm(in_channels)
         self.maps = nn.ModuleList(
             HadamardMap(width, axes, dimensions=dimensions, grid=grid, kernel=kernel) if maps else nn.Identity()
             for width, axes in zip(self.widths[:-1], kept_axes, strict=True)
         )
         last = self.widths[-1]
-        self.convolutions = nn.Sequential(
-            convolution(last, last, 1),
-            nn.GELU(),
-            convolution(last, last, kernel, padding=same_padding(kernel), groups=last),
-        )
+        self.convolutions = nn.Sequential(ops.pointwise(last, last), nn.GELU(), ops.depthwise(last, kernel))
         self.output_norm = ChannelLayerNorm(in_channels)
         self.output = separable_convolution(in_channels, out_channels, kernel)
 
