@@ -7,6 +7,7 @@ docs/performance.json (performance-gpu.json on a GPU) and the tables of docs/per
 """
 
 import json
+import os
 import platform
 import statistics
 import subprocess
@@ -15,6 +16,7 @@ import time
 from collections.abc import Callable, Mapping
 from functools import partial
 from importlib.metadata import version
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +31,7 @@ from torch import Tensor, nn
 from nnunetv2_ext.architectures import EGE, EGEUNet
 from nnunetv2_ext.architectures.blocks.recompute import Form
 from nnunetv2_ext.planning.memory import step_memory
+from nnunetv2_ext.planning.stock import stock_architecture, stock_arguments
 from nnunetv2_ext.profiling.case import case_of_patch
 from nnunetv2_ext.profiling.count import count
 from nnunetv2_ext.trainers.adan import Adan
@@ -40,6 +43,7 @@ FORMS: tuple[Form, ...] = ("plain", "fast", "frugal")
 PARTS: dict[str, dict[str, Any]] = {"MBTFE + EAB": {"ghpa_stages": [], "gab": False}, "EGE": {}}
 WIDE = [32, 64, 128, 256, 320, 320]
 HIPPOCAMPUS = (40, 56, 40)
+LIGHT = {"PlainConvUNet": PlainConvUNet, "EGEUNet": EGEUNet}
 ATTENTION = ("AxialUNet", "GatedAxialUNet", "LoGo", "MedT", "MCANet")
 MIB = 2**20
 
@@ -50,23 +54,9 @@ Seconds = dict[str, list[float]]
 def plan(features: list[int]) -> dict[str, Any]:
     """The arguments of PlainConvUNet as the host plans them for isotropic volumes."""
     stages = len(features)
-    return {
-        "input_channels": 1,
-        "num_classes": 3,
-        "n_stages": stages,
-        "features_per_stage": features,
-        "conv_op": nn.Conv3d,
-        "kernel_sizes": [[3, 3, 3]] * stages,
-        "strides": [[1, 1, 1]] + [[2, 2, 2]] * (stages - 1),
-        "n_conv_per_stage": [2] * stages,
-        "n_conv_per_stage_decoder": [2] * (stages - 1),
-        "conv_bias": True,
-        "norm_op": nn.InstanceNorm3d,
-        "norm_op_kwargs": {"eps": 1e-5, "affine": True},
-        "nonlin": nn.LeakyReLU,
-        "nonlin_kwargs": {"inplace": True},
-        "deep_supervision": True,
-    }
+    strides = [[1, 1, 1]] + [[2, 2, 2]] * (stages - 1)
+    architecture = stock_architecture(features, strides=strides, kernel_sizes=[[3, 3, 3]] * stages)
+    return dict(stock_arguments(architecture, input_channels=1, num_classes=3))
 
 
 def residual(arguments: dict[str, Any]) -> nn.Module:
@@ -199,16 +189,20 @@ def measured_peak(action: Callable[[], None]) -> float:
 
 
 def light(rounds: int, device: str) -> list[Row]:
-    """EGEUNet beside stock on the Hippocampus plan: a training step, and inference."""
+    """EGEUNet beside stock on the Hippocampus plan: a training step, and inference; on a processor also on all its cores."""
     arguments, x = plan(WIDE[:4]), torch.randn(2, 1, *HIPPOCAMPUS, device=device)
-    networks = {"PlainConvUNet": PlainConvUNet(**arguments), "EGEUNet": EGEUNet(**arguments)}
-    rows = []
-    for what, action in (("step", step), ("inference", inference)):
-        actions = {name: partial(action, network.to(device).train(), x) for name, network in networks.items()}
-        seconds = seconds_of(f"light: {what}", actions, rounds, repeat=4)
-        rows += [{"network": name, "what": what, **timed(name, seconds, "PlainConvUNet")} for name in networks]
+    networks = {name: build(**arguments).to(device).train() for name, build in LIGHT.items()}
+    threads = torch.get_num_threads()
+    choices = {threads, os.cpu_count() or 1} if device == "cpu" else {threads}
+    rows: list[Row] = []
+    for some, (what, action) in product(sorted(choices), (("step", step), ("inference", inference))):
+        torch.set_num_threads(some)
         for network in networks.values():
-            network.decoder.deep_supervision = False
+            network.decoder.deep_supervision = what == "step"
+        actions = {name: partial(action, network, x) for name, network in networks.items()}
+        seconds = seconds_of(f"light: {what}, threads: {some}", actions, rounds, repeat=4)
+        rows += [{"network": name, "what": what, "threads": some, **timed(name, seconds, "PlainConvUNet")} for name in networks]
+    torch.set_num_threads(threads)
     return rows
 
 

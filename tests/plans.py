@@ -6,6 +6,7 @@ import torch
 from nnunetv2.utilities.plans_handling.plans_handler import ConfigurationManager
 
 from nnunetv2_ext.architectures.plan import PlanArguments
+from nnunetv2_ext.planning.stock import stock_architecture, stock_arguments
 from nnunetv2_ext.presets import PRESETS
 from nnunetv2_ext.trainers.networks import build_network
 
@@ -13,7 +14,7 @@ from nnunetv2_ext.trainers.networks import build_network
 def configuration(
     patch: list[int], strides: list[list[int]], kernels: list[list[int]], features: list[int], **changes: Any
 ) -> dict[str, Any]:
-    dimensions, stages = len(patch), len(features)
+    dimensions = len(patch)
     return {
         "data_identifier": f"nnUNetPlans_{dimensions}d",
         "preprocessor_name": "DefaultPreprocessor",
@@ -24,26 +25,7 @@ def configuration(
         "normalization_schemes": ["ZScoreNormalization"],
         "use_mask_for_norm": [False],
         "batch_dice": False,
-        "architecture": {
-            "network_class_name": "dynamic_network_architectures.architectures.unet.PlainConvUNet",
-            "arch_kwargs": {
-                "n_stages": stages,
-                "features_per_stage": features,
-                "conv_op": f"torch.nn.modules.conv.Conv{dimensions}d",
-                "kernel_sizes": kernels,
-                "strides": strides,
-                "n_conv_per_stage": [2] * stages,
-                "n_conv_per_stage_decoder": [2] * (stages - 1),
-                "conv_bias": True,
-                "norm_op": f"torch.nn.modules.instancenorm.InstanceNorm{dimensions}d",
-                "norm_op_kwargs": {"eps": 1e-5, "affine": True},
-                "dropout_op": None,
-                "dropout_op_kwargs": None,
-                "nonlin": "torch.nn.LeakyReLU",
-                "nonlin_kwargs": {"inplace": True},
-            },
-            "_kw_requires_import": ["conv_op", "norm_op", "dropout_op", "nonlin"],
-        },
+        "architecture": stock_architecture(features, strides=strides, kernel_sizes=kernels),
         **changes,
     }
 
@@ -72,11 +54,5 @@ def network(preset: str, plan: str, *, channels: int = 1, classes: int = 3, deep
 
 def arguments(plan: str, *, channels: int = 1, classes: int = 3, deep_supervision: bool = True) -> PlanArguments:
     """The arguments of PlainConvUNet on one of the plans above, with classes in place of their names."""
-    import pydoc
-
     architecture = CONFIGURATIONS[plan]["architecture"]
-    values = dict(architecture["arch_kwargs"])
-    for name in architecture["_kw_requires_import"]:
-        if values[name] is not None:
-            values[name] = pydoc.locate(values[name])
-    return {"input_channels": channels, "num_classes": classes, "deep_supervision": deep_supervision, **values}
+    return stock_arguments(architecture, input_channels=channels, num_classes=classes, deep_supervision=deep_supervision)

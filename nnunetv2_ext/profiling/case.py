@@ -10,6 +10,7 @@ from torch import nn
 
 from nnunetv2_ext.datasets import dataset_name, read_json
 from nnunetv2_ext.errors import PlanError
+from nnunetv2_ext.planning.stock import stock_architecture
 from nnunetv2_ext.trainers.names import PREFIX
 from nnunetv2_ext.trainers.resolve import trainer_class
 
@@ -81,26 +82,7 @@ def case_of_patch(patch: Sequence[int], *, channels: int, classes: int, batch_si
     _, strides, kernels, fitting, _ = get_pool_and_conv_props([1.0] * dimensions, patch, SMALLEST_EDGE, 999999)
     if list(fitting) != list(patch):
         raise PlanError(f"got a patch of {list(patch)}, which the host would pad: use {[int(size) for size in fitting]}")
-    stages = len(strides)
-    architecture = {
-        "network_class_name": "dynamic_network_architectures.architectures.unet.PlainConvUNet",
-        "arch_kwargs": {
-            "n_stages": stages,
-            "features_per_stage": [min(BASE_FEATURES * 2**stage, MAX_FEATURES[dimensions]) for stage in range(stages)],
-            "conv_op": f"torch.nn.Conv{dimensions}d",
-            "kernel_sizes": kernels,
-            "strides": strides,
-            "n_conv_per_stage": [2] * stages,
-            "n_conv_per_stage_decoder": [2] * (stages - 1),
-            "conv_bias": True,
-            "norm_op": f"torch.nn.InstanceNorm{dimensions}d",
-            "norm_op_kwargs": {"eps": 1e-5, "affine": True},
-            "dropout_op": None,
-            "dropout_op_kwargs": None,
-            "nonlin": "torch.nn.LeakyReLU",
-            "nonlin_kwargs": {"inplace": True},
-        },
-        "_kw_requires_import": ("conv_op", "norm_op", "dropout_op", "nonlin"),
-    }
+    features = [min(BASE_FEATURES * 2**stage, MAX_FEATURES[dimensions]) for stage in range(len(strides))]
+    architecture = stock_architecture(features, strides=strides, kernel_sizes=kernels)
     configuration = {"patch_size": list(patch), "batch_size": batch_size, "architecture": architecture}
     return Case(f"patch of {' x '.join(map(str, patch))}", ConfigurationManager(configuration), channels, classes)

@@ -6,7 +6,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from nnunetv2_ext.architectures.blocks.layer_norm import ChannelLayerNorm
-from nnunetv2_ext.architectures.operations import operations, per_axis, same_padding
+from nnunetv2_ext.architectures.operations import operations, per_axis
 from nnunetv2_ext.architectures.precision import at_least_single
 from nnunetv2_ext.errors import PlanError
 
@@ -33,11 +33,9 @@ class Strips(nn.Module):
 
     def __init__(self, channels: int, axis: int, lengths: Sequence[int], *, dimensions: int) -> None:
         super().__init__()
-        convolution = operations(dimensions).convolution
+        depthwise = operations(dimensions).depthwise
         kernels = [tuple(length if a == axis else 1 for a in range(dimensions)) for length in lengths]
-        self.convolutions = nn.ModuleList(
-            convolution(channels, channels, kernel, padding=same_padding(kernel), groups=channels) for kernel in kernels
-        )
+        self.convolutions = nn.ModuleList(depthwise(channels, kernel) for kernel in kernels)
 
     def forward(self, x: Tensor) -> Tensor:
         return sum(convolution(x) for convolution in self.convolutions)
@@ -86,7 +84,7 @@ class CrossAxisAttention(nn.Module):
             Strips(channels, axis, LENGTHS if kernel > 1 else (1,), dimensions=dimensions)
             for axis, kernel in enumerate(per_axis(kernel_size, dimensions))
         )
-        self.project = operations(dimensions).convolution(channels, channels, 1)
+        self.project = operations(dimensions).pointwise(channels, channels)
 
     def forward(self, x: Tensor) -> Tensor:
         normalised = self.norm(x)
