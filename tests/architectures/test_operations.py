@@ -13,8 +13,9 @@ def test_each_operation_works_on_its_dimensions(dimensions):
     assert ops.transposed_convolution(3, 3, 2, 2)(x).shape[2:] == tuple(2 * size for size in x.shape[2:])
     for norm in (ops.batch_norm, ops.instance_norm):
         assert norm(3)(x).shape == x.shape
-    for pool in (ops.max_pool, ops.average_pool):
-        assert pool(2)(x).shape[2:] == tuple(size // 2 for size in x.shape[2:])
+    assert ops.average_pool(2)(x).shape[2:] == tuple(size // 2 for size in x.shape[2:])
+    assert ops.depthwise(3, per_axis(3, dimensions))(x).shape == x.shape
+    assert ops.pointwise(3, 5)(x).shape == (2, 5, *x.shape[2:])
     assert dimensions_of(ops.convolution) == dimensions
 
 
