@@ -33,6 +33,7 @@ from nnunetv2_ext.architectures.blocks.recompute import Form
 from nnunetv2_ext.planning.memory import step_memory
 from nnunetv2_ext.planning.stock import stock_architecture, stock_arguments
 from nnunetv2_ext.profiling.case import case_of_patch
+from nnunetv2_ext.profiling.compiled import kept_when_compiled
 from nnunetv2_ext.profiling.count import count
 from nnunetv2_ext.trainers.adan import Adan
 from nnunetv2_ext.trainers.names import PREFIX
@@ -123,12 +124,16 @@ def check_equal() -> None:
     """Raises unless every form gives the plain one's outputs, gradients and running statistics, in float64."""
     x, arguments = torch.randn(1, 1, 16, 16, 16, dtype=torch.float64), plan([6, 8, 10, 12])
     for parts in PARTS.values():
-        networks = [EGE(form=form, **parts, **arguments).double() for form in FORMS]
-        for network in networks[1:]:
-            network.load_state_dict(networks[0].state_dict())
-        plain, *others = (everything(network, network, x) for network in networks)
-        for other in others:
-            torch.testing.assert_close(other, plain, rtol=1e-8, atol=1e-8)
+        weights = EGE(**parts, **arguments).double().state_dict()
+        results = []
+        for form, compiled in product(FORMS, (False, True)):
+            network = EGE(form=form, **parts, **arguments).double()
+            network.load_state_dict(weights)
+            run = torch.compile(network, backend="aot_eager") if compiled else network
+            results.append(everything(network, run, x))
+        for other in results[1:]:
+            torch.testing.assert_close(other, results[0], rtol=1e-8, atol=1e-8)
+    torch.compiler.reset()
     light = EGEUNet(**arguments).double()
     compiled = torch.compile(light, backend="eager")  # a compiler gets the plain operations
     torch.testing.assert_close(everything(light, light, x), everything(light, compiled, x), rtol=1e-8, atol=1e-8)
@@ -151,7 +156,7 @@ def forms(rounds: int, size: int, batch: int, device: str) -> list[Row]:
         row = counted(build, x.to("meta"))
         network = build().to(device).train()
         variants = {name: network}
-        if gpu and not name.endswith(FORMS[1:]):  # compiled, every form is the plain one
+        if gpu:
             variants[f"{name}, compiled"] = torch.compile(network)
         for variant, module in variants.items():
             rows[variant], actions[variant] = {"network": variant, **row}, partial(step, module, x)
@@ -174,6 +179,7 @@ def counted(build: Callable[[], nn.Module], x: Tensor) -> Row:
         "activations_mib": memory.activations / MIB,
         "peak_mib": memory.peak / MIB,
         "peak_less_gradients_mib": (memory.peak - parameters * x.element_size()) / MIB,
+        "kept_compiled_mib": kept_when_compiled(network, x) / MIB,
     }
 
 

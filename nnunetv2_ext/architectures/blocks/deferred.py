@@ -5,6 +5,9 @@ the next convolution; PReLU keeps one more. All but the convolution's output fol
 value, where the convolution took hundreds. So a ``Deferred`` map is a recipe and the tensors it is made from. ``convolve``
 and ``weighted_sum`` take one, keep the tensors alone, and make it again in the backward, some positions at a time, so that
 what happens in between is never as large as a map either.
+
+A compiler fuses such operations better than they are written here, and has its own way to make a map again. It gets a
+``Pending`` map, which is a function in ordinary operations, and the request to repeat it in the backward.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -14,6 +17,7 @@ from typing import Any, NamedTuple, Protocol
 import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
+from torch.utils.checkpoint import checkpoint
 
 from nnunetv2_ext.architectures.precision import autocast_type, restored_autocast
 from nnunetv2_ext.architectures.processor import channels_last, convolution, convolution_backward, is_product
@@ -51,7 +55,14 @@ class Deferred(NamedTuple):
     tensors: tuple[Tensor, ...]
 
 
-Map = Tensor | Deferred
+class Pending(NamedTuple):
+    """A map for a compiler, as the function that makes it and what that takes."""
+
+    function: Callable[..., Tensor]
+    tensors: tuple[Tensor, ...]
+
+
+Map = Tensor | Deferred | Pending
 
 
 class AsItIs:
@@ -92,11 +103,16 @@ class Scaled:
 
 def made(x: Map) -> Tensor:
     """The map itself; what it is made from is kept, not what is on the way."""
+    if isinstance(x, Pending):
+        return repeated(*x)
     return x if isinstance(x, Tensor) else _Made.apply(x.recipe, *x.tensors)
 
 
 def convolve(module: Any, x: Map) -> Tensor:
     """``module(x)`` for a convolution, which makes a deferred x again in the backward."""
+    if isinstance(x, Pending):
+        function = x.function
+        return repeated(lambda *tensors: module(function(*tensors)), x.tensors)
     transposed = isinstance(module, nn.modules.conv._ConvTransposeNd)
     geometry = (module.stride, module.padding, module.dilation, transposed, module.output_padding, module.groups)
     if isinstance(x, Tensor):
@@ -114,9 +130,27 @@ def weighted_sum(weigh: Callable[[Tensor], Tensor], parameters: Tensors, inputs:
         parameters: what ``weigh`` has to learn.
         inputs: K maps ``(N, C, *spatial)``.
     """
-    parts = [x if isinstance(x, Deferred) else Deferred(AsItIs(), (x,)) for x in inputs]
+    if any(isinstance(x, Pending) for x in inputs):
+        waiting = [x if isinstance(x, Pending) else Pending(made, (x,)) for x in inputs]  # type: ignore[arg-type]
+        counts = [(x.function, len(x.tensors)) for x in waiting]
+        return repeated(
+            lambda *tensors: plain_weighted_sum(weigh, [function(*some) for function, some in _split(counts, tensors)]),
+            [tensor for x in waiting for tensor in x.tensors],
+        )
+    parts = [x if isinstance(x, Deferred) else Deferred(AsItIs(), (x,)) for x in inputs]  # type: ignore[arg-type]
     layout = [(part.recipe, len(part.tensors)) for part in parts]
     return _WeightedSum.apply(weigh, layout, *parameters, *(tensor for part in parts for tensor in part.tensors))
+
+
+def plain_weighted_sum(weigh: Callable[[Tensor], Tensor], inputs: Tensors) -> Tensor:
+    """The same in ordinary operations."""
+    weights: Any = weigh(sum(x.flatten(2).mean(-1) for x in inputs))  # type: ignore[arg-type]
+    return sum(as_factor(weights[:, index : index + 1], x) * x for index, x in enumerate(inputs))  # type: ignore[return-value]
+
+
+def repeated(function: Callable[..., Any], tensors: Tensors) -> Any:
+    """``function(*tensors)``, for a compiler: it keeps the tensors and makes again what the backward needs of the rest."""
+    return checkpoint(function, *tensors, use_reentrant=False)
 
 
 def pieces(x: Tensor) -> Iterator[slice]:
@@ -253,7 +287,7 @@ class _WeightedSum(torch.autograd.Function):
         return None, None, *(next(of_parameters) if p.requires_grad else None for p in parameters), *found
 
 
-def _split(layout: Sequence[tuple[Recipe, int]], tensors: Sequence[Any]) -> list[tuple[Recipe, Sequence[Any]]]:
+def _split(layout: Sequence[tuple[Any, int]], tensors: Sequence[Any]) -> list[tuple[Any, Sequence[Any]]]:
     parts, start = [], 0
     for recipe, count in layout:
         parts.append((recipe, tensors[start : start + count]))

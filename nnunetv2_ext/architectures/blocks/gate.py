@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from nnunetv2_ext.architectures.blocks.deferred import Deferred, convolve
+from nnunetv2_ext.architectures.blocks.deferred import Deferred, convolve, repeated
 from nnunetv2_ext.architectures.blocks.normalised import NormalisedActivated, statistics
 from nnunetv2_ext.architectures.blocks.recompute import Form, in_form
 from nnunetv2_ext.architectures.operations import operations
@@ -53,6 +53,8 @@ class Gate(nn.Module):
         return skip * torch.sigmoid(self.score(agreement))
 
     def _recomputed(self, signal: Tensor, skip: Tensor) -> Tensor:
+        if torch.compiler.is_compiling():
+            return repeated(self._plain, (signal, skip))
         projection, norm = self.project
         eps: Any = norm.eps
         projected = convolve(projection, signal), convolve(projection, skip)

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from nnunetv2_ext.architectures.blocks.deferred import weighted_sum
+from nnunetv2_ext.architectures.blocks.deferred import plain_weighted_sum, weighted_sum
 from nnunetv2_ext.architectures.blocks.normalised import chain
 from nnunetv2_ext.architectures.blocks.recompute import Form, in_form
 from nnunetv2_ext.architectures.operations import operations, per_axis, same_padding
@@ -76,10 +76,7 @@ class MBTFE(nn.Module):
         return in_form(self.form, self, self._plain, self._recomputed, x)
 
     def _plain(self, x: Tensor) -> Tensor:
-        outputs = [branch(x) for branch in self.branches]
-        weights = self._weigh(sum(output.flatten(2).mean(-1) for output in outputs))
-        weights = weights.reshape(*weights.shape, 1, *(1 for _ in x.shape[2:]))
-        return sum(weights[:, index] * output for index, output in enumerate(outputs))
+        return plain_weighted_sum(self._weigh, [branch(x) for branch in self.branches])
 
     def _recomputed(self, x: Tensor) -> Tensor:
         outputs = [chain(branch, x) for branch in self.branches]

@@ -12,6 +12,7 @@ from nnunetv2_ext.architectures.blocks.deferred import (
     GradientOf,
     Gradients,
     Map,
+    Pending,
     Tensors,
     as_factor,
     convolve,
@@ -44,6 +45,8 @@ def activated(x: Tensor, norm: Any, activation: nn.Module) -> Map:
 
     The running statistics of a BatchNorm are brought up to date here, once, however often the map is made.
     """
+    if torch.compiler.is_compiling() and norm is not None:
+        return Pending(lambda x: activation(norm(x)), (x,))
     slope = _slope(activation)
     instance = type(norm) in INSTANCE_NORMS
     values = x[0, 0].numel() if instance else x[:, 0].numel()

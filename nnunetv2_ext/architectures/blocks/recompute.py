@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
+from nnunetv2_ext.architectures.blocks.deferred import repeated
 from nnunetv2_ext.architectures.precision import restored_autocast
 from nnunetv2_ext.architectures.processor import runs_plainly_on_a_processor
 
@@ -18,8 +19,8 @@ def in_form(form: Form, module: nn.Module, plain: Callable[..., Any], recomputed
     """Calls one of two implementations of a block, as its form says.
 
     The one in deferred maps saves memory where there is a backward; without one it saves time on a processor, whose channels
-    it puts last. A compiler decides by itself what it makes again, so it always gets the plain one; how much it makes again is
-    its own ``torch._functorch.config.activation_memory_budget``.
+    it puts last. A compiler is told what to repeat, and does so after its own fashion; its debugging backend ``"eager"``, which
+    would bring running statistics up to date twice, fails in the backward (``"aot_eager"`` works).
 
     Args:
         form: ``"plain"``; ``"fast"``, which calls ``recomputed``; or ``"frugal"``, which calls it, keeps the inputs alone, and
@@ -29,11 +30,13 @@ def in_form(form: Form, module: nn.Module, plain: Callable[..., Any], recomputed
         recomputed: its implementation in deferred maps.
         inputs: what both take.
     """
-    if form == "plain" or torch.compiler.is_compiling():
+    if form == "plain":
         return plain(*inputs)
     if not (module.training and torch.is_grad_enabled()):
         without_backward = not torch.is_grad_enabled() and runs_plainly_on_a_processor(inputs[0])
         return (recomputed if without_backward else plain)(*inputs)
+    if form == "frugal" and torch.compiler.is_compiling():
+        return repeated(plain, inputs)
     if form == "frugal":
         parameters = [parameter for parameter in module.parameters() if parameter.requires_grad]
         return _Repeated.apply(recomputed, module, len(inputs), *inputs, *parameters)

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from nnunetv2_ext.architectures.blocks.deferred import Deferred, Scaled
+from nnunetv2_ext.architectures.blocks.deferred import Deferred, Map, Pending, Scaled
 from nnunetv2_ext.architectures.operations import operations, per_axis, same_padding
 
 
@@ -32,9 +32,10 @@ class SpatialAttention(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         return x * self._attention(x)
 
-    def deferred(self, x: Tensor) -> Deferred:
+    def deferred(self, x: Tensor) -> Map:
         """The same, to be made when it is needed."""
-        return Deferred(Scaled(), (x, self._attention(x)))
+        tensors = (x, self._attention(x))
+        return Pending(torch.mul, tensors) if torch.compiler.is_compiling() else Deferred(Scaled(), tensors)
 
     def _attention(self, x: Tensor) -> Tensor:
         summary = torch.cat((x.mean(1, keepdim=True), x.amax(1, keepdim=True)), 1)

@@ -206,13 +206,29 @@ def test_mixed_precision(form: str, dtype: torch.dtype) -> None:
 def test_compile_gives_the_same(form: str) -> None:
     block = MBTFE(3, 3, dimensions=3, form=form).double()
     compiled = copy.deepcopy(block)
-    function = torch.compile(compiled, fullgraph=True, backend="eager")
+    function = torch.compile(compiled, fullgraph=True, backend="aot_eager")
     x = torch.randn(2, 3, 4, 4, 4).double()
     for module in (block, function):
         module(x).square().sum().backward()
     for one, other in zip(block.parameters(), compiled.parameters(), strict=True):
         torch.testing.assert_close(one.grad, other.grad, rtol=1e-8, atol=1e-9)
     torch.testing.assert_close(dict(block.named_buffers()), dict(compiled.named_buffers()))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("form", ["fast", "frugal"])
+def test_a_compiled_network_gives_what_the_plain_one_gives(form: str) -> None:
+    torch.compiler.reset()
+    torch.manual_seed(0)
+    plain, network = ege("plain").double(), ege(form).double()
+    network.load_state_dict(plain.state_dict())
+    compiled = torch.compile(network, fullgraph=True, backend="aot_eager")
+    x = torch.randn(2, 1, 16, 16, 16).double()
+    for function in (plain, compiled):
+        sum((output * torch.cos(output.detach())).sum() for output in function(x)).backward()
+    for (name, one), other in zip(plain.named_parameters(), network.parameters(), strict=True):
+        torch.testing.assert_close(other.grad, one.grad, rtol=1e-7, atol=1e-9, msg=name)
+    torch.testing.assert_close(dict(network.named_buffers()), dict(plain.named_buffers()))
 
 
 @pytest.mark.parametrize("form", ["fast", "frugal"])

@@ -1,0 +1,41 @@
+"""What a compiled training step keeps for its backward, without compiling it."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from functorch.compile import min_cut_rematerialization_partition
+from torch import Tensor, fx, nn
+from torch._dynamo.backends.common import aot_autograd
+from torch._inductor.decomposition import select_decomp_table
+
+
+def kept_when_compiled(network: nn.Module, x: Tensor) -> int:
+    """Bytes that the forward of ``torch.compile(network)`` keeps for the backward, its outputs included, weights not.
+
+    The compiler's own first half splits the step into forward and backward and decides what to keep. No code is generated,
+    and on the ``meta`` device nothing is computed.
+
+    Args:
+        network: in training mode, on the device of x.
+        x: a batch.
+    """
+    forwards: list[fx.GraphModule] = []
+
+    def keep(graph: fx.GraphModule, _: Sequence[Any]) -> Any:
+        forwards.append(graph)
+        return graph.forward
+
+    backend = aot_autograd(
+        fw_compiler=keep, decompositions=select_decomp_table(), partition_fn=min_cut_rematerialization_partition
+    )
+    torch.compiler.reset()
+    torch.compile(network, backend=backend, fullgraph=True)(x)
+    torch.compiler.reset()
+    return sum(_bytes_kept(graph) for graph in forwards)
+
+
+def _bytes_kept(graph: fx.GraphModule) -> int:
+    outputs = {node for node in graph.graph.output_node().all_input_nodes if node.op != "placeholder"}
+    values = [node.meta["val"] for node in outputs]
+    return sum(value.numel() * value.element_size() for value in values if isinstance(value, Tensor))
