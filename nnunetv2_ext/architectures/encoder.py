@@ -22,7 +22,10 @@ class GHPALayer(nn.Sequential):
         if arguments["norm"] is not None:
             self.append(arguments["norm"](channels, **(arguments["norm_arguments"] or {})))
         if arguments["nonlinearity"] is not None:
-            self.append(arguments["nonlinearity"](**(arguments["nonlinearity_arguments"] or {})))
+            options = dict(arguments["nonlinearity_arguments"] or {})
+            if arguments["norm"] is None and "inplace" in options:
+                options["inplace"] = False  # what GHPA gives may be a view, which autograd wouldn't let it overwrite
+            self.append(arguments["nonlinearity"](**options))
 
 
 class PlainConvEncoder(nn.Module):

@@ -33,3 +33,12 @@ def test_eab_refines_skips_and_does_not_feed_the_next_stage():
 def test_stages_that_do_not_exist_are_refused():
     with pytest.raises(PlanError, match=r"mbtfe_stages names stages \[7\], the plan has 0 to 2"):
         PlainConvEncoder(Plan.from_arguments(arguments("3d")), mbtfe_stages=[7])
+
+
+@pytest.mark.parametrize("form", ["plain", "fast", "frugal"])
+def test_a_plan_without_norms_trains_in_every_form(form):
+    """Its nonlinearities work in place, on what the blocks give."""
+    values = {**arguments("2d"), "norm_op": None, "norm_op_kwargs": None}
+    encoder = PlainConvEncoder(Plan.from_arguments(values), mbtfe_stages=[0], ghpa_stages=[1, 2], eab=True, form=form)
+    sum(skip.square().mean() for skip in encoder(torch.randn(2, 1, 32, 32))).backward()
+    assert all(parameter.grad.isfinite().all() for parameter in encoder.parameters())
