@@ -3,10 +3,10 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
-from typing import Any, TypedDict
+from typing import Any
 
 from torch import nn
-from typing_extensions import NotRequired
+from typing_extensions import NotRequired, TypedDict
 
 from nnunetv2_ext.architectures.operations import dimensions_of, per_axis
 from nnunetv2_ext.errors import InputSizeError, PlanError
