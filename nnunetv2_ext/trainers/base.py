@@ -9,7 +9,7 @@ from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 from nnunetv2.utilities.plans_handling.plans_handler import ConfigurationManager, PlansManager
 from torch import nn
 
-from nnunetv2_ext.errors import CheckpointError, RunExistsError
+from nnunetv2_ext.errors import CheckpointError, DatasetError, RunExistsError
 from nnunetv2_ext.presets import Preset
 from nnunetv2_ext.trainers.networks import build_network
 from nnunetv2_ext.trainers.run_card import write_run_card
@@ -84,6 +84,25 @@ class ExtensionTrainer(nnUNetTrainer):
                 f"{self.output_folder} already holds a run ({', '.join(found)}), which a new training would overwrite. Add --c "
                 "to continue it (or --val to validate a finished one), or move the folder away to start afresh."
             )
+
+    def get_tr_and_val_datasets(self) -> tuple[Any, Any]:
+        """As in the host, but a cascade without its first stage is refused, on which the loaders die in the background.
+
+        Raises:
+            DatasetError: if it is.
+        """
+        datasets = super().get_tr_and_val_datasets()
+        if self.is_cascaded:
+            folder, previous = Path(self.folder_with_segs_from_previous_stage), self.configuration_manager.previous_stage_name
+            predicted = {path.stem for path in folder.glob("*")}
+            missing = sorted({name for dataset in datasets for name in dataset.identifiers} - predicted)
+            if missing:
+                raise DatasetError(
+                    f"{self.configuration_name} starts from what {type(self).__name__} predicted in {previous}, and {folder} "
+                    f"lacks {len(missing)} cases, {missing[0]} for one. Train all folds of {previous} with this trainer first; "
+                    "each writes the predictions of its validation cases."
+                )
+        return datasets
 
     def load_checkpoint(self, filename_or_checkpoint: str) -> None:
         """As in the host, but a checkpoint that is corrupt or another trainer's is refused in one sentence.
