@@ -23,12 +23,10 @@ class Depthwise:
         dilation = tuple(dilation or [1] * len(kernel))
         padding = tuple(d * (k - 1) // 2 for d, k in zip(dilation, kernel, strict=True))
         arguments = {"padding": padding, "dilation": dilation, "groups": channels}
-        parent: Any = super()
-        parent.__init__(channels, channels, tuple(kernel), **arguments)
+        super().__init__(channels, channels, tuple(kernel), **arguments)  # type: ignore[call-arg]
 
     def forward(self: Any, x: Tensor) -> Tensor:
-        parent: Any = super()
-        return parent.forward(channels_last(x) if x.dim() > 3 else x)
+        return super().forward(channels_last(x) if x.dim() > 3 else x)  # type: ignore[misc]
 
 
 class Pointwise:
@@ -40,13 +38,11 @@ class Pointwise:
     """
 
     def __init__(self: Any, in_channels: int, out_channels: int) -> None:
-        parent: Any = super()
-        parent.__init__(in_channels, out_channels, 1)
+        super().__init__(in_channels, out_channels, 1)  # type: ignore[call-arg]
 
     def forward(self: Any, x: Tensor) -> Tensor:
         if not runs_plainly_on_a_processor(x):
-            parent: Any = super()
-            return parent.forward(x)
+            return super().forward(x)  # type: ignore[misc]
         weight, rows = self.weight.flatten(1), x.movedim(1, -1)
         if rows.is_contiguous():
             return functional.linear(rows, weight, self.bias).movedim(-1, 1)
