@@ -21,9 +21,17 @@ def runs_plainly_on_a_processor(x: Tensor) -> bool:
     return x.device.type == "cpu" and not torch.compiler.is_compiling() and not torch.is_autocast_enabled("cpu")
 
 
-def channels_last(x: Tensor) -> Tensor:
-    """The channels of a position beside each other, where pooling and narrow convolutions are then several times as fast."""
-    return _in_layout(x, torch.channels_last if x.dim() == 4 else torch.channels_last_3d)
+def channels_last(x: Tensor, *, restore: bool = True) -> Tensor:
+    """The channels of a position beside each other, where pooling and narrow convolutions are then several times as fast.
+
+    Args:
+        x: a map.
+        restore: whether its gradient comes back in the layout that x has; wide convolutions are faster without.
+    """
+    layout = torch.channels_last if x.dim() == 4 else torch.channels_last_3d
+    if restore or not runs_plainly_on_a_processor(x):
+        return _in_layout(x, layout)
+    return x.contiguous(memory_format=layout)
 
 
 def channels_first(x: Tensor) -> Tensor:

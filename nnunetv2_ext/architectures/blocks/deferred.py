@@ -117,7 +117,7 @@ def convolve(module: Any, x: Map) -> Tensor:
     geometry = (module.stride, module.padding, module.dilation, transposed, module.output_padding, module.groups)
     if isinstance(x, Tensor):
         if not is_product(x, module.weight, geometry):
-            return channels_last(module(x))  # and so are all that follow
+            return channels_last(module(x), restore=False)  # and so are all that follow
         x = Deferred(AsItIs(), (x,))
     return _Convolved.apply(x.recipe, geometry, module.weight, module.bias, *x.tensors)
 
