@@ -28,7 +28,7 @@ def channels_last(x: Tensor, *, restore: bool = True) -> Tensor:
         x: a map.
         restore: whether its gradient comes back in the layout that x has; wide convolutions are faster without.
     """
-    layout = torch.channels_last if x.dim() == 4 else torch.channels_last_3d
+    layout = _channels_last_format(x)
     if restore or not runs_plainly_on_a_processor(x):
         return _in_layout(x, layout)
     return x.contiguous(memory_format=layout)
@@ -37,6 +37,10 @@ def channels_last(x: Tensor, *, restore: bool = True) -> Tensor:
 def channels_first(x: Tensor) -> Tensor:
     """The positions of a channel beside each other, where norms over few channels and interpolation are faster."""
     return _in_layout(x, torch.contiguous_format)
+
+
+def _channels_last_format(x: Tensor) -> torch.memory_format:
+    return torch.channels_last if x.dim() == 4 else torch.channels_last_3d
 
 
 def _in_layout(x: Tensor, layout: torch.memory_format) -> Tensor:
@@ -48,7 +52,7 @@ class _Layout(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, layout: torch.memory_format) -> Tensor:
-        last = torch.channels_last if x.dim() == 4 else torch.channels_last_3d
+        last = _channels_last_format(x)
         ctx.layout = last if x.is_contiguous(memory_format=last) else torch.contiguous_format
         return x.view_as(x) if x.is_contiguous(memory_format=layout) else x.contiguous(memory_format=layout)
 

@@ -1,21 +1,11 @@
 """Profiles of several trainers."""
 
-import pytest
-
 from nnunetv2_ext.profiling import profile as module
-from nnunetv2_ext.profiling.case import case_of_patch
 from nnunetv2_ext.profiling.count import Counts
 from nnunetv2_ext.profiling.profile import Profile, profiles, ratios
 from nnunetv2_ext.profiling.timing import Timing
 
 COUNTS = Counts(10, 1.0, 2.0, 4.0, 100, 50)
-
-
-@pytest.fixture
-def case():
-    made = case_of_patch([32, 32], channels=1, classes=2, batch_size=2)
-    made.configuration.network_arch_init_kwargs["features_per_stage"] = [8, 8, 10, 12]
-    return made
 
 
 def test_stock_comes_first_and_once(case, monkeypatch):

@@ -5,19 +5,11 @@ import torch
 
 from nnunetv2_ext.presets import PRESETS
 from nnunetv2_ext.profiling import timing
-from nnunetv2_ext.profiling.case import case_of_patch
 from nnunetv2_ext.profiling.count import Counts
 from nnunetv2_ext.profiling.timing import time_step, too_big_for_a_cpu
 
 FIRST = f"nnUNetTrainer{next(iter(PRESETS))}"
 COUNTS = Counts(10, 1.0, 2.0, 4.0, 100, 50)
-
-
-@pytest.fixture
-def case():
-    made = case_of_patch([32, 32], channels=1, classes=2, batch_size=2)
-    made.configuration.network_arch_init_kwargs["features_per_stage"] = [8, 8, 10, 12]
-    return made
 
 
 @pytest.mark.parametrize("trainer", ["nnUNetTrainer", FIRST])

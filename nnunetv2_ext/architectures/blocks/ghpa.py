@@ -50,11 +50,11 @@ class HadamardMap(nn.Module):
         return x * factor
 
     def _by_products(self, size: Sequence[int]) -> Tensor:
-        """The same for a processor: matrix products instead of an interpolation and two convolutions."""
+        """The same for a processor: matrix products instead of an interpolation and a convolution."""
         refine: Any = self.refine
         depthwise, activation, pointwise = refine
-        refined = activation(convolve_interpolated(self.grid, size, depthwise.weight, depthwise.bias))
-        return torch.addmm(pointwise.bias.unsqueeze(1), pointwise.weight.flatten(1), refined).view(1, -1, *size)
+        refined = convolve_interpolated(self.grid, size, depthwise.weight, depthwise.bias).view(1, -1, *size)
+        return pointwise(activation(refined))
 
 
 class GHPA(nn.Module):
