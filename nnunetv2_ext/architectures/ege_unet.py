@@ -11,9 +11,10 @@ from typing_extensions import Unpack
 from nnunetv2_ext.architectures.blocks.gab import GAB, foreground_evidence
 from nnunetv2_ext.architectures.blocks.ghpa import GHPA
 from nnunetv2_ext.architectures.network import Network, keep_in_graph
-from nnunetv2_ext.architectures.operations import operations, resize, same_padding
+from nnunetv2_ext.architectures.operations import operations, resize
 from nnunetv2_ext.architectures.plan import Plan, PlanArguments
-from nnunetv2_ext.architectures.processor import max_pool
+from nnunetv2_ext.architectures.processor.layout import channels_first, runs_plainly_on_a_processor
+from nnunetv2_ext.architectures.processor.pooling import max_pool, pooled_group_norm
 from nnunetv2_ext.errors import PlanError
 
 CHANNELS = (8, 16, 24, 32, 48, 64)
@@ -32,18 +33,20 @@ def main_layer(
     """The layer between two widths: a convolution in the finer half of the stages, a GHPA in the deeper half."""
     if stage >= plan.stages // 2:
         return GHPA(in_channels, out_channels, dimensions=plan.dimensions, kernel_size=kernel, maps=maps)
-    return plan.convolution(in_channels, out_channels, kernel, padding=same_padding(kernel))
+    return operations(plan.dimensions).narrow(in_channels, out_channels, kernel)
 
 
-class MaxPool(nn.Module):
-    """Max-pooling by a stride."""
+class PooledGroupNorm(nn.GroupNorm):
+    """Group norm, then max-pooling by a stride."""
 
-    def __init__(self, stride: Sequence[int]) -> None:
-        super().__init__()
+    def __init__(self, channels: int, stride: Sequence[int]) -> None:
+        super().__init__(GROUPS, channels)
         self.stride = stride
 
     def forward(self, x: Tensor) -> Tensor:
-        return max_pool(x, self.stride)
+        if x.requires_grad and runs_plainly_on_a_processor(x):
+            return pooled_group_norm(x, self.weight, self.bias, self.num_groups, self.eps, self.stride)
+        return max_pool(super().forward(channels_first(x)), self.stride)
 
 
 class EGEUNetEncoder(nn.Module):
@@ -68,7 +71,7 @@ class EGEUNetEncoder(nn.Module):
         for stage, kernel in enumerate(plan.kernel_sizes):
             layers = [main_layer(plan, *widths[stage : stage + 2], stage=stage, kernel=kernel, maps=maps)]
             if stage < plan.stages - 1:
-                layers += [nn.GroupNorm(GROUPS, channels[stage]), MaxPool(plan.strides[stage + 1])]
+                layers.append(PooledGroupNorm(channels[stage], plan.strides[stage + 1]))
             self.stages.append(nn.Sequential(*layers, nn.GELU()))
 
     def forward(self, x: Tensor) -> list[Tensor]:

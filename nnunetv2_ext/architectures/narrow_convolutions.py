@@ -1,4 +1,4 @@
-"""Convolutions with little work per position, depthwise and k1, which a processor does faster in another layout or way."""
+"""Convolutions with little work per position, which a processor does faster in another layout or another way."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -7,7 +7,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from nnunetv2_ext.architectures.processor import channels_last, runs_plainly_on_a_processor
+from nnunetv2_ext.architectures.processor.depthwise import depthwise_convolution
+from nnunetv2_ext.architectures.processor.layout import LANES, runs_plainly_on_a_processor
+from nnunetv2_ext.architectures.processor.neighbours import convolve_neighbours
 
 
 class Depthwise:
@@ -26,7 +28,30 @@ class Depthwise:
         super().__init__(channels, channels, tuple(kernel), **arguments)  # type: ignore[call-arg]
 
     def forward(self: Any, x: Tensor) -> Tensor:
-        return super().forward(channels_last(x) if x.dim() > 3 else x)  # type: ignore[misc]
+        if x.dim() < 4 or not runs_plainly_on_a_processor(x):
+            return super().forward(x)  # type: ignore[misc]
+        return depthwise_convolution(x, self.weight, self.bias, self.dilation)
+
+
+class Narrow:
+    """A convolution to few channels, with a bias, that keeps the size.
+
+    Args:
+        in_channels: channels of the input.
+        out_channels: channels of the output.
+        kernel: odd, one number per axis.
+    """
+
+    def __init__(self: Any, in_channels: int, out_channels: int, kernel: Sequence[int]) -> None:
+        padding = tuple(k // 2 for k in kernel)
+        super().__init__(in_channels, out_channels, tuple(kernel), padding=padding)  # type: ignore[call-arg]
+
+    def forward(self: Any, x: Tensor) -> Tensor:
+        neighbours = LANES // max(self.in_channels, self.out_channels)
+        plainly = runs_plainly_on_a_processor(x) and torch.is_grad_enabled()  # what is slow is the gradient of the weight
+        if neighbours < 2 or x.shape[-1] % neighbours or not plainly:
+            return super().forward(x)  # type: ignore[misc]
+        return convolve_neighbours(x, self.weight, self.bias, neighbours)
 
 
 class Pointwise:
@@ -60,6 +85,18 @@ class Depthwise2d(Depthwise, nn.Conv2d):
 
 class Depthwise3d(Depthwise, nn.Conv3d):
     """``Depthwise`` of a map with 3 spatial axes."""
+
+
+class Narrow1d(Narrow, nn.Conv1d):
+    """``Narrow`` of a map with 1 spatial axis."""
+
+
+class Narrow2d(Narrow, nn.Conv2d):
+    """``Narrow`` of a map with 2 spatial axes."""
+
+
+class Narrow3d(Narrow, nn.Conv3d):
+    """``Narrow`` of a map with 3 spatial axes."""
 
 
 class Pointwise1d(Pointwise, nn.Conv1d):

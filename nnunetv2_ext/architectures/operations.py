@@ -10,11 +10,15 @@ from nnunetv2_ext.architectures.narrow_convolutions import (
     Depthwise1d,
     Depthwise2d,
     Depthwise3d,
+    Narrow1d,
+    Narrow2d,
+    Narrow3d,
     Pointwise1d,
     Pointwise2d,
     Pointwise3d,
 )
-from nnunetv2_ext.architectures.processor import LONGEST_AXIS, interpolate_by_products, runs_plainly_on_a_processor
+from nnunetv2_ext.architectures.processor.interpolation import LONGEST_AXIS, interpolate_by_products
+from nnunetv2_ext.architectures.processor.layout import runs_plainly_on_a_processor
 from nnunetv2_ext.errors import PlanError
 
 
@@ -25,6 +29,7 @@ class Operations(NamedTuple):
     transposed_convolution: type[nn.Module]
     depthwise: type[nn.Module]
     pointwise: type[nn.Module]
+    narrow: type[nn.Module]
     batch_norm: type[nn.Module]
     instance_norm: type[nn.Module]
     average_pool: type[nn.Module]
@@ -38,6 +43,7 @@ OPERATIONS = {
         nn.ConvTranspose1d,
         Depthwise1d,
         Pointwise1d,
+        Narrow1d,
         nn.BatchNorm1d,
         nn.InstanceNorm1d,
         nn.AvgPool1d,
@@ -49,6 +55,7 @@ OPERATIONS = {
         nn.ConvTranspose2d,
         Depthwise2d,
         Pointwise2d,
+        Narrow2d,
         nn.BatchNorm2d,
         nn.InstanceNorm2d,
         nn.AvgPool2d,
@@ -60,6 +67,7 @@ OPERATIONS = {
         nn.ConvTranspose3d,
         Depthwise3d,
         Pointwise3d,
+        Narrow3d,
         nn.BatchNorm3d,
         nn.InstanceNorm3d,
         nn.AvgPool3d,

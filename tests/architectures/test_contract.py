@@ -1,11 +1,14 @@
 """The host's contract, for every preset on a 2D, an isotropic and an anisotropic 3D plan."""
 
 import pickle
+from collections.abc import Iterator
+from copy import deepcopy
 from math import prod
 
 import pytest
 import torch
 from dynamic_network_architectures.architectures.unet import PlainConvUNet
+from torch.nn.parallel import DistributedDataParallel
 
 from nnunetv2_ext.errors import CheckpointError, InputSizeError
 from nnunetv2_ext.presets import PRESETS
@@ -108,6 +111,30 @@ def test_compiles_into_one_graph(preset, plan):
     torch.manual_seed(0)
     for ours, expected in zip(actual, net(x), strict=True):
         torch.testing.assert_close(ours, expected)
+
+
+@pytest.fixture
+def one_process(tmp_path) -> Iterator[None]:
+    """Distributed training of one process."""
+    store = torch.distributed.FileStore(str(tmp_path / "store"), 1)
+    torch.distributed.init_process_group("gloo", store=store, rank=0, world_size=1)
+    yield
+    torch.distributed.destroy_process_group()
+
+
+@every_preset
+@pytest.mark.parametrize("deep_supervision", [True, False])
+@pytest.mark.usefixtures("one_process")
+def test_distributed_training_finds_every_gradient_in_every_step(preset, deep_supervision):
+    net = network(preset, "2d", deep_supervision=deep_supervision).double()
+    distributed, x = DistributedDataParallel(deepcopy(net)), patch("2d", dtype=torch.float64)
+    for step in range(2):  # a gradient that didn't come is missed in the next step
+        for model in (net, distributed):
+            torch.manual_seed(step)  # dropout
+            outputs = model(x)
+            sum(output.square().mean() for output in (outputs if deep_supervision else [outputs])).backward()
+    for ours, expected in zip(distributed.parameters(), net.parameters(), strict=True):
+        torch.testing.assert_close(ours.grad, expected.grad)
 
 
 @every_preset

@@ -115,8 +115,8 @@ def test_the_forward_in_the_papers_words() -> None:
     head2, head1, final = network.decoder.seg_layers
     bridge2, bridge1 = network.decoder.bridges
 
-    def pool(x: torch.Tensor) -> torch.Tensor:
-        return functional.gelu(functional.max_pool3d(x, 2))
+    def pool(norm: nn.GroupNorm, x: torch.Tensor) -> torch.Tensor:
+        return functional.gelu(functional.max_pool3d(functional.group_norm(x, 4, norm.weight, norm.bias), 2))
 
     def double(x: torch.Tensor) -> torch.Tensor:
         return functional.interpolate(x, scale_factor=2, mode="trilinear", align_corners=True)
@@ -124,8 +124,8 @@ def test_the_forward_in_the_papers_words() -> None:
     def evidence(logits: torch.Tensor) -> torch.Tensor:
         return logits[:, 1:].exp().sum(1, keepdim=True).log() - logits[:, :1]
 
-    skip1 = pool(norm1(conv1(patch(3))))
-    skip2 = pool(norm2(ghpa2(skip1)))
+    skip1 = pool(norm1, conv1(patch(3)))
+    skip2 = pool(norm2, ghpa2(skip1))
     deepest = functional.gelu(ghpa3(skip2))
     out2 = functional.gelu(decoder1(deepest))
     skip2 = bridge2(deepest, skip2, evidence(head2(out2)))

@@ -44,3 +44,19 @@ def test_a_depthwise_convolution(kernel, dilation, last) -> None:
     x = torch.randn(2, 3, *SIZE[:dimensions], dtype=torch.float64)
     x = x.contiguous(memory_format=LAYOUTS[dimensions]) if last and dimensions > 1 else x
     torch.testing.assert_close(results(ours, x), results(plain, x))
+
+
+@pytest.mark.parametrize("last", [False, True])
+@pytest.mark.parametrize(
+    ("kernel", "channels"),
+    [((3,), 8), ((3, 3), 8), ((5, 3), 3), ((3, 3, 3), 8), ((3, 1, 5), 5), ((1, 3, 1), 8), ((3, 3, 3), 32)],
+)
+def test_a_convolution_to_few_channels(kernel, channels, last) -> None:
+    torch.manual_seed(0)
+    dimensions = len(kernel)
+    ours = operations(dimensions).narrow(2, channels, kernel).double()
+    plain = PLAIN[dimensions](2, channels, kernel, padding=tuple(k // 2 for k in kernel)).double()
+    plain.load_state_dict(ours.state_dict())
+    x = torch.randn(2, 2, *(4, 5, 6)[3 - dimensions :], dtype=torch.float64)
+    x = x.contiguous(memory_format=LAYOUTS[dimensions]) if last and dimensions > 1 else x
+    torch.testing.assert_close(results(ours, x), results(plain, x))

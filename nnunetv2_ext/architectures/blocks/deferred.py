@@ -20,7 +20,8 @@ from torch.autograd.function import once_differentiable
 from torch.utils.checkpoint import checkpoint
 
 from nnunetv2_ext.architectures.precision import autocast_type, restored_autocast
-from nnunetv2_ext.architectures.processor import channels_last, convolution, convolution_backward, is_product
+from nnunetv2_ext.architectures.processor.layout import channels_last
+from nnunetv2_ext.architectures.processor.pointwise import convolution, convolution_backward, is_product
 
 # Pieces of a map, none smaller than a megabyte: small enough to stay in a processor's cache, few enough for a GPU.
 PIECES = {"cpu": 32, "other": 8}

@@ -6,11 +6,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from nnunetv2_ext.architectures.blocks.grouped_layer_norm import grouped_layer_norm
 from nnunetv2_ext.architectures.blocks.layer_norm import ChannelLayerNorm
 from nnunetv2_ext.architectures.blocks.recompute import Form, in_form
 from nnunetv2_ext.architectures.operations import operations, per_axis, resize
-from nnunetv2_ext.architectures.processor import channels_first, channels_last, runs_plainly_on_a_processor
+from nnunetv2_ext.architectures.processor.grouped_layer_norm import grouped_layer_norm
+from nnunetv2_ext.architectures.processor.layout import channels_first, runs_plainly_on_a_processor
 from nnunetv2_ext.errors import PlanError
 
 DILATIONS = (1, 2, 5, 7)
@@ -111,5 +111,5 @@ class GAB(nn.Module):
         masks = mask.unsqueeze(1).expand(-1, len(groups), *mask.shape[1:])
         x = torch.cat((deep.unflatten(1, apart), skip.unflatten(1, apart), masks), 2)
         weight, bias = torch.stack([norm.weight for norm, _ in groups]), torch.stack([norm.bias for norm, _ in groups])
-        x = channels_last(grouped_layer_norm(x, weight, bias, groups[0][0].eps).flatten(1, 2))
-        return [convolution(part) for (_, convolution), part in zip(groups, x.chunk(len(groups), 1), strict=True)]
+        parts = grouped_layer_norm(x, weight, bias, groups[0][0].eps).unbind(1)
+        return [convolution(part) for (_, convolution), part in zip(groups, parts, strict=True)]

@@ -9,7 +9,8 @@ from torch import Tensor, nn
 from nnunetv2_ext.architectures.blocks.layer_norm import ChannelLayerNorm
 from nnunetv2_ext.architectures.blocks.recompute import Form, in_form
 from nnunetv2_ext.architectures.operations import operations, per_axis, resize
-from nnunetv2_ext.architectures.processor import convolve_interpolated, runs_plainly_on_a_processor
+from nnunetv2_ext.architectures.processor.interpolation import convolve_interpolated
+from nnunetv2_ext.architectures.processor.layout import runs_plainly_on_a_processor
 from nnunetv2_ext.errors import PlanError
 
 
@@ -45,16 +46,15 @@ class HadamardMap(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         size = [x.shape[2 + axis] for axis in self.axes]
         factor = self._by_products(size) if runs_plainly_on_a_processor(x) else self.refine(resize(self.grid, size))
-        for axis in self.dropped:
-            factor = factor.unsqueeze(2 + axis)
-        return x * factor
+        spread = [1 if axis in self.dropped else length for axis, length in enumerate(x.shape[2:])]
+        return x * factor.reshape(1, -1, *spread)
 
     def _by_products(self, size: Sequence[int]) -> Tensor:
-        """The same for a processor: matrix products instead of an interpolation and a convolution."""
+        """The same for a processor: matrix products instead of an interpolation and convolutions."""
         refine: Any = self.refine
         depthwise, activation, pointwise = refine
-        refined = convolve_interpolated(self.grid, size, depthwise.weight, depthwise.bias).view(1, -1, *size)
-        return pointwise(activation(refined))
+        refined = activation(convolve_interpolated(self.grid, size, depthwise.weight, depthwise.bias))
+        return torch.addmm(pointwise.bias.unsqueeze(1), pointwise.weight.flatten(1), refined)
 
 
 class GHPA(nn.Module):

@@ -10,7 +10,7 @@ from torch.autograd.function import once_differentiable
 
 from nnunetv2_ext.architectures.blocks.deferred import repeated
 from nnunetv2_ext.architectures.precision import restored_autocast
-from nnunetv2_ext.architectures.processor import runs_plainly_on_a_processor
+from nnunetv2_ext.architectures.processor.layout import runs_plainly_on_a_processor
 
 Form = Literal["plain", "fast", "frugal"]
 

@@ -1,7 +1,7 @@
 import torch
 from torch.nn import functional
 
-from nnunetv2_ext.architectures.blocks.grouped_layer_norm import grouped_layer_norm
+from nnunetv2_ext.architectures.processor.grouped_layer_norm import grouped_layer_norm
 
 
 def test_equals_a_layer_norm_per_group() -> None:
