@@ -15,7 +15,6 @@ SMALLEST_MAP = 2**18
 """values from which norm and pooling are worth a function of their own"""
 
 POOLS = {4: torch.ops.aten.max_pool2d_with_indices, 5: torch.ops.aten.max_pool3d_with_indices}
-POOL_GRADIENTS = {4: torch.ops.aten.max_pool2d_with_indices_backward, 5: torch.ops.aten.max_pool3d_with_indices_backward}
 
 
 def max_pool(x: Tensor, stride: Sequence[int]) -> Tensor:
@@ -54,7 +53,6 @@ class _PooledGroupNorm(torch.autograd.Function):
         samples, channels = x.shape[:2]
         y, *statistics = torch.native_group_norm(x, weight, bias, samples, channels, x.shape[2:].numel(), groups, eps)
         pooled, index = POOLS[x.dim()](y, stride)
-        ctx.stride = stride
         ctx.save_for_backward(x, weight, index, *statistics)
         return pooled
 
@@ -66,7 +64,8 @@ class _PooledGroupNorm(torch.autograd.Function):
         groups = mean.shape[1]
         rows = x.movedim(1, -1).flatten(1, -2)
         of_largest = gradient.movedim(1, -1).flatten(1, -2)
-        largest = rows.gather(1, index.movedim(1, -1).flatten(1, -2))
+        index = index.movedim(1, -1).flatten(1, -2)
+        largest = rows.gather(1, index)
         # per sample and channel; the statistics are per sample and group
         total, product = of_largest.sum(1), (of_largest * largest).sum(1)
         mean, inverse_deviation = (s.repeat_interleave(channels // groups, 1) for s in (mean, inverse_deviation))
@@ -78,14 +77,12 @@ class _PooledGroupNorm(torch.autograd.Function):
             sums = (values * weight).unflatten(1, (groups, -1)).sum(2)
             return sums.repeat_interleave(channels // groups, 1) / count
 
-        # a linear function of the map everywhere, and more where it is the largest
+        # A linear function of the map everywhere, and where the map is the largest, more.
         slope = -over_group(centred) * inverse_deviation**2
         constant = -over_group(total) * inverse_deviation - slope * mean
-        ones, zeros = [1] * len(size), [0] * len(size)
-        scaled = gradient * (weight * inverse_deviation).view(samples, channels, *ones)
-        of_x = POOL_GRADIENTS[x.dim()](scaled, x, ctx.stride, ctx.stride, zeros, ones, False, index)
-        lines = samples, -1, size[-1] * channels
-        of_rows = of_x.movedim(1, -1).reshape(lines)
-        of_rows.addcmul_(x.movedim(1, -1).reshape(lines), slope.repeat(1, size[-1]).unsqueeze(1))
-        of_rows.add_(constant.repeat(1, size[-1]).unsqueeze(1))
+        lines = samples, -1, size[-1] * channels  # few channels alone would be short lines
+        constants, slopes = (values.repeat(1, size[-1]).unsqueeze(1) for values in (constant, slope))
+        of_rows = torch.addcmul(constants, x.movedim(1, -1).reshape(lines), slopes).view(rows.shape)
+        constants, slopes, scales = (values.unsqueeze(1) for values in (constant, slope, weight * inverse_deviation))
+        of_rows.scatter_(1, index, torch.addcmul(constants, largest, slopes).addcmul_(of_largest, scales))
         return of_rows.view(samples, *size, channels).movedim(-1, 1), of_weight, of_bias, None, None, None
