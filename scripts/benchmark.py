@@ -179,7 +179,7 @@ def counted(build: Callable[[], nn.Module], x: Tensor) -> Row:
         "activations_mib": memory.activations / MIB,
         "peak_mib": memory.peak / MIB,
         "peak_less_gradients_mib": (memory.peak - parameters * x.element_size()) / MIB,
-        "kept_compiled_mib": kept_when_compiled(network, x) / MIB,
+        "kept_compiled_mib": kept_when_compiled(build, x.shape) / MIB,
     }
 
 

@@ -1,6 +1,6 @@
 """What a compiled training step keeps for its backward, without compiling it."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -8,17 +8,19 @@ from functorch.compile import min_cut_rematerialization_partition
 from torch import Tensor, fx, nn
 from torch._dynamo.backends.common import aot_autograd
 from torch._inductor.decomposition import select_decomp_table
+from torch._subclasses import FakeTensorMode
 
 
-def kept_when_compiled(network: nn.Module, x: Tensor) -> int:
-    """Bytes that the forward of ``torch.compile(network)`` keeps for the backward, its outputs included, weights not.
+def kept_when_compiled(build: Callable[[], nn.Module], input_shape: Sequence[int]) -> int:
+    """Bytes that the forward of a compiled network keeps for the backward, its outputs included, weights not.
 
-    The compiler's own first half splits the step into forward and backward and decides what to keep. No code is generated,
-    and on the ``meta`` device nothing is computed.
+    The compiler's own first half splits the step into forward and backward and decides what to keep. No code is generated, and
+    the tensors have a size but no values, so nothing is computed. They claim to be on a processor, because on the ``meta``
+    device a compiler finds no gradient of PReLU.
 
     Args:
-        network: in training mode, on the device of x.
-        x: a batch.
+        build: makes the network, in training mode.
+        input_shape: of a batch.
     """
     forwards: list[fx.GraphModule] = []
 
@@ -30,7 +32,8 @@ def kept_when_compiled(network: nn.Module, x: Tensor) -> int:
         fw_compiler=keep, decompositions=select_decomp_table(), partition_fn=min_cut_rematerialization_partition
     )
     torch.compiler.reset()
-    torch.compile(network, backend=backend, fullgraph=True)(x)
+    with FakeTensorMode():
+        torch.compile(build(), backend=backend, fullgraph=True)(torch.empty(input_shape))
     torch.compiler.reset()
     return sum(_bytes_kept(graph) for graph in forwards)
 
