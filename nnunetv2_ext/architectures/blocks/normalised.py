@@ -7,20 +7,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from nnunetv2_ext.architectures.blocks.deferred import (
-    Deferred,
-    GradientOf,
-    Gradients,
-    Map,
-    Pending,
-    Tensors,
-    as_factor,
-    convolve,
-    cut,
-    like,
-    made,
-    pieces,
-)
+from nnunetv2_ext.architectures.blocks.deferred import Deferred, Map, Pending, convolve, made
+from nnunetv2_ext.architectures.blocks.recipe import GradientOf, Gradients, Tensors, as_factor, cut, like, pieces
 
 BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
 INSTANCE_NORMS = (nn.InstanceNorm1d, nn.InstanceNorm2d, nn.InstanceNorm3d)

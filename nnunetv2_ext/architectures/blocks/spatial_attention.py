@@ -5,7 +5,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from nnunetv2_ext.architectures.blocks.deferred import Deferred, Map, Pending, Scaled
+from nnunetv2_ext.architectures.blocks.deferred import Deferred, Map, Pending
+from nnunetv2_ext.architectures.blocks.recipe import Scaled
 from nnunetv2_ext.architectures.operations import operations, per_axis, same_padding
 
 

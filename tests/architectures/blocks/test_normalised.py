@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from nnunetv2_ext.architectures.blocks import deferred
+from nnunetv2_ext.architectures.blocks import recipe
 from nnunetv2_ext.architectures.blocks.deferred import Deferred, made
 from nnunetv2_ext.architectures.blocks.normalised import activated, statistics
 
@@ -12,7 +12,7 @@ from nnunetv2_ext.architectures.blocks.normalised import activated, statistics
 @pytest.mark.parametrize("instance", [True, False])
 @pytest.mark.parametrize("piece", [2**20, 1], ids=["whole", "pieces"])
 def test_statistics(instance, piece, monkeypatch) -> None:
-    monkeypatch.setattr(deferred, "SMALLEST_PIECE", piece)
+    monkeypatch.setattr(recipe, "SMALLEST_PIECE", piece)
     x = torch.randn(2, 3, 5, 4, dtype=torch.float64) * 3 + 100
     variance, mean = torch.var_mean(x, dim=(2, 3) if instance else (0, 2, 3), correction=0)
     torch.testing.assert_close(statistics(x, instance=instance), (mean, variance))

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from nnunetv2_ext.architectures.blocks import EAB, GAB, GHPA, MBTFE, ConvStack, Gate, deferred
+from nnunetv2_ext.architectures.blocks import EAB, GAB, GHPA, MBTFE, ConvStack, Gate, recipe
 from nnunetv2_ext.architectures.ege import EGE
 from nnunetv2_ext.planning.memory import step_memory
 
@@ -132,7 +132,7 @@ def same_steps(build: Callable[[str], nn.Module], form: str, inputs: list[Tensor
 @pytest.mark.parametrize("name", BLOCKS)
 @pytest.mark.parametrize("piece", [2**20, 1], ids=["whole", "pieces"])
 def test_same(name: str, form: str, piece: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(deferred, "SMALLEST_PIECE", piece)
+    monkeypatch.setattr(recipe, "SMALLEST_PIECE", piece)
     build, inputs = BLOCKS[name]
     same_steps(build, form, inputs())
 
