@@ -9,7 +9,7 @@ import click
 
 from nnunetv2_ext.cli.several import HostStyleCommand
 from nnunetv2_ext.presets import PRESETS
-from nnunetv2_ext.trainers.names import PREFIX, parse
+from nnunetv2_ext.trainers.names import PREFIX
 
 if TYPE_CHECKING:
     from nnunetv2_ext.profiling.case import Case
@@ -26,7 +26,7 @@ OUTPUT = click.Path(dir_okay=False, writable=True, path_type=Path)
 @click.option("--channels", default=1, show_default=True, type=click.IntRange(min=1), help="With --patch.")
 @click.option("--classes", default=2, show_default=True, type=click.IntRange(min=1), help="With --patch.")
 @click.option("--batch-size", default=2, show_default=True, type=click.IntRange(min=1), help="With --patch.")
-@click.option("-tr", "--trainers", multiple=True, help="Names of trainers.")
+@click.option("-tr", "--trainers", multiple=True, help="Names of trainers, ours or any that nnU-Net finds.")
 @click.option("--all", "everything", is_flag=True, help="The trainers of all presets.")
 @click.option("--no-time", is_flag=True, help="Count, but don't run.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
@@ -58,11 +58,11 @@ def profile(
         raise click.UsageError("name a dataset with -d or a patch with --patch, one of the two")
     if bool(trainers) == everything:
         raise click.UsageError("name trainers with -tr or all presets with --all, one of the two")
-    for name in trainers:
-        if name != PREFIX:
-            parse(name)
-
     from nnunetv2_ext.profiling.case import case_of_dataset, case_of_patch
+    from nnunetv2_ext.trainers.resolve import any_trainer_class
+
+    for name in trainers:
+        any_trainer_class(name)
 
     if dataset:
         case = case_of_dataset(dataset, configuration, plans)

@@ -1,6 +1,7 @@
 """What is profiled: a configuration of a dataset's plans, or a patch given by hand."""
 
 from collections.abc import Sequence
+from copy import deepcopy
 from dataclasses import dataclass
 
 from nnunetv2.experiment_planning.experiment_planners.network_topology import get_pool_and_conv_props
@@ -11,8 +12,7 @@ from torch import nn
 from nnunetv2_ext.datasets import dataset_name, read_json
 from nnunetv2_ext.errors import PlanError
 from nnunetv2_ext.planning.stock import stock_architecture
-from nnunetv2_ext.trainers.names import PREFIX
-from nnunetv2_ext.trainers.resolve import trainer_class
+from nnunetv2_ext.trainers.resolve import any_trainer_class
 
 # what the host's planner plans a U-Net with, in its constructor
 SMALLEST_EDGE = 4
@@ -41,11 +41,9 @@ class Case:
             UnknownTrainerError: if there is no such trainer.
             PlanError: if its network can't be built from this plan.
         """
-        from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
-
-        trainer_type = nnUNetTrainer if trainer == PREFIX else trainer_class(trainer)
-        return trainer_type.build_network_architecture(
-            PlansManager({}), self.configuration, self.input_channels, self.output_channels, enable_deep_supervision=True
+        configuration = deepcopy(self.configuration)  # the stock nnUNetTrainerBN writes its norm into what it gets
+        return any_trainer_class(trainer).build_network_architecture(
+            PlansManager({}), configuration, self.input_channels, self.output_channels, enable_deep_supervision=True
         )
 
 

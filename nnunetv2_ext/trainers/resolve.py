@@ -1,7 +1,12 @@
 """From a trainer's name to its class."""
 
 import pydoc
+from contextlib import redirect_stdout
+from io import StringIO
 from typing import Any
+
+from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
+from nnunetv2.utilities.find_objects import recursive_find_trainer_class_by_name
 
 from nnunetv2_ext.errors import UnknownTrainerError
 from nnunetv2_ext.trainers.base import ExtensionTrainer
@@ -19,6 +24,22 @@ def trainer_class(name: str) -> type[ExtensionTrainer]:
     if name not in _CLASSES:
         _CLASSES[name] = _build(parse(name))
     return _CLASSES[name]
+
+
+def any_trainer_class(name: str) -> type[nnUNetTrainer]:
+    """The trainer of that name, ours or one that nnU-Net finds: a stock one, or one in the folders of nnUNet_extTrainer.
+
+    Raises:
+        UnknownTrainerError: if there is none; the message has the nearest names of ours.
+    """
+    try:
+        return trainer_class(name)
+    except UnknownTrainerError as error:
+        try:
+            with redirect_stdout(StringIO()):  # it prints what it inspects
+                return recursive_find_trainer_class_by_name(name)
+        except (RuntimeError, AssertionError, TypeError):  # there is nothing of that name, or it is no trainer
+            raise error from None
 
 
 def _build(parsed: TrainerName) -> type[ExtensionTrainer]:

@@ -49,6 +49,13 @@ def test_an_unknown_trainer_is_said_before_anything_is_measured(command):
 
 
 @pytest.mark.usefixtures("measured")
+def test_stock_trainers_have_a_row(command):
+    result = command(*PATCH, "-tr", "nnUNetTrainerBN", "--json")
+    assert result.exit_code == 0, result.output
+    assert [row["trainer"] for row in json.loads(result.stdout)["trainers"]] == ["nnUNetTrainer", "nnUNetTrainerBN"]
+
+
+@pytest.mark.usefixtures("measured")
 def test_the_table_has_stock_and_ratios(command):
     output = command(*PATCH, "-tr", FIRST, "--no-time").stdout
     assert "(stock)" in output

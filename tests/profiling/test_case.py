@@ -2,6 +2,7 @@
 
 import pytest
 from nnunetv2.experiment_planning.experiment_planners.default_experiment_planner import ExperimentPlanner
+from torch import nn
 
 from nnunetv2_ext.errors import DatasetError, PlanError
 from nnunetv2_ext.profiling import case
@@ -26,6 +27,12 @@ def test_the_numbers_are_those_of_the_hosts_planner(dataset):
     assert planner.UNet_featuremap_min_edge_length == case.SMALLEST_EDGE
     assert planner.UNet_base_num_features == case.BASE_FEATURES
     assert {2: planner.UNet_max_features_2d, 3: planner.UNet_max_features_3d} == case.MAX_FEATURES
+
+
+def test_a_trainer_that_changes_what_it_gets_leaves_the_case_as_it_is():
+    made = case_of_patch([16, 16], channels=1, classes=2, batch_size=2)
+    assert any(isinstance(module, nn.BatchNorm2d) for module in made.network("nnUNetTrainerBN").modules())
+    assert any(isinstance(module, nn.InstanceNorm2d) for module in made.network("nnUNetTrainer").modules())
 
 
 def test_a_dataset_gives_channels_and_classes(dataset):

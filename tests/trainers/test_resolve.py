@@ -12,7 +12,7 @@ from nnunetv2_ext.errors import UnknownTrainerError
 from nnunetv2_ext.paths import SHIM
 from nnunetv2_ext.presets import PRESETS
 from nnunetv2_ext.trainers import losses, optimizers, resolve
-from nnunetv2_ext.trainers.resolve import trainer_class
+from nnunetv2_ext.trainers.resolve import any_trainer_class, trainer_class
 
 
 @pytest.fixture
@@ -75,3 +75,23 @@ def test_unknown_names():
     with pytest.raises(UnknownTrainerError):
         trainer_class("nnUNetTrainerNothing")
     assert not hasattr(resolve, "nnUNetTrainerNothing")
+
+
+def test_any_trainer_is_ours_stock_or_in_a_folder_of_the_user_s(monkeypatch, tmp_path, capsys):
+    (tmp_path / "mine.py").write_text(
+        "from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer\n"
+        "class nnUNetTrainerMine(nnUNetTrainer): pass\n"
+    )
+    monkeypatch.setenv("nnUNet_extTrainer", str(tmp_path))
+    assert any_trainer_class("nnUNetTrainerEGE") is trainer_class("nnUNetTrainerEGE")
+    assert any_trainer_class("nnUNetTrainer") is nnUNetTrainer
+    assert any_trainer_class("nnUNetTrainerAdan") is nnUNetTrainerAdan
+    assert any_trainer_class("nnUNetTrainerMine").__name__ == "nnUNetTrainerMine"
+    assert not capsys.readouterr().out
+
+
+@pytest.mark.parametrize("name", ["nnUNetTrainerEGGE", "torch", "PlansManager"])
+def test_what_is_no_trainer_is_unknown(name, monkeypatch):
+    monkeypatch.delenv("nnUNet_extTrainer", raising=False)
+    with pytest.raises(UnknownTrainerError, match=f"no trainer {name}"):
+        any_trainer_class(name)
