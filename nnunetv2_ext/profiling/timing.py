@@ -1,21 +1,21 @@
 """The time of a training step, and on a GPU its memory."""
 
-import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
-from statistics import median
 from types import SimpleNamespace
 from typing import NamedTuple
 
 import torch
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 from torch import Tensor, nn
+from torch.utils.benchmark import Timer
 
 from nnunetv2_ext.profiling.case import Case
 from nnunetv2_ext.profiling.count import Counts
 
-WARM_UP, STEPS = 3, 10
-CPU_WARM_UP, CPU_STEPS = 1, 2
+WARM_UP = {"cuda": 3, "cpu": 1}
+# Long enough for several steps of most networks, also on a CPU, whose first steps are slow: the stock network's comes first.
+SECONDS = 3
 # A step of more than this would keep a CPU busy for minutes, or not fit beside other programs.
 CPU_GFLOPS = 200
 CPU_GIB = 4
@@ -25,7 +25,7 @@ class Timing(NamedTuple):
     """What a training step took on this machine."""
 
     seconds: float
-    """the median over the steps"""
+    """the median over the steps of a few seconds"""
     batch_size: int
     """the plan's on a GPU, 1 on a CPU"""
     gpu_bytes: int | None
@@ -60,10 +60,10 @@ def time_step(trainer: str, case: Case) -> Timing:
     network = case.network(trainer).to(where)
     step = _step(network, torch.randn(batch_size, *case.input_shape[1:], device=where))
     if where.type == "cpu":
-        return Timing(_median(step, CPU_WARM_UP, CPU_STEPS), batch_size, None)
+        return Timing(_median(step, WARM_UP["cpu"]), batch_size, None)
     try:
         torch.cuda.reset_peak_memory_stats()
-        return Timing(_median(step, WARM_UP, STEPS), batch_size, torch.cuda.max_memory_allocated())
+        return Timing(_median(step, WARM_UP["cuda"]), batch_size, torch.cuda.max_memory_allocated())
     finally:
         del network, step
         torch._dynamo.reset()
@@ -87,18 +87,12 @@ def _step(network: nn.Module, batch: Tensor) -> Callable[[], None]:
         torch.nn.utils.clip_grad_norm_(network.parameters(), 12)
         scaler.step(optimizer)
         scaler.update()
-        if where.type == "cuda":
-            torch.cuda.synchronize()
 
     return step
 
 
-def _median(step: Callable[[], None], warm_up: int, steps: int) -> float:
+def _median(step: Callable[[], None], warm_up: int) -> float:
     for _ in range(warm_up):
         step()
-    durations = []
-    for _ in range(steps):
-        start = time.perf_counter()
-        step()
-        durations.append(time.perf_counter() - start)
-    return median(durations)
+    timer = Timer("step()", globals={"step": step}, num_threads=torch.get_num_threads())
+    return timer.blocked_autorange(min_run_time=SECONDS).median
