@@ -46,7 +46,6 @@ WIDE = [32, 64, 128, 256, 320, 320]
 HIPPOCAMPUS = (40, 56, 40)
 LIGHT = {"PlainConvUNet": PlainConvUNet, "EGEUNet": EGEUNet}
 ATTENTION = ("AxialUNet", "GatedAxialUNet", "LoGo", "MedT", "MCANet")
-SMALL = [6, 8, 10, 12]
 MIB = 2**20
 
 Row = dict[str, Any]
@@ -123,7 +122,7 @@ def everything(network: nn.Module, run: Callable[[Tensor], list[Tensor]], x: Ten
 
 def check_forms() -> None:
     """Raises unless every form gives the plain one's outputs, gradients and running statistics, in float64."""
-    x, arguments = torch.randn(1, 1, 16, 16, 16, dtype=torch.float64), plan(SMALL)
+    x, arguments = torch.randn(1, 1, 16, 16, 16, dtype=torch.float64), plan([6, 8, 10, 12])
     for parts in PARTS.values():
         weights = EGE(**parts, **arguments).double().state_dict()
         results = []

@@ -58,6 +58,7 @@ def profile(
         raise click.UsageError("name a dataset with -d or a patch with --patch, one of the two")
     if bool(trainers) == everything:
         raise click.UsageError("name trainers with -tr or all presets with --all, one of the two")
+
     from nnunetv2_ext.profiling.case import case_of_dataset, case_of_patch
     from nnunetv2_ext.trainers.resolve import any_trainer_class
 

@@ -54,7 +54,7 @@ class HadamardMap(nn.Module):
         refine: Any = self.refine
         depthwise, activation, pointwise = refine
         refined = activation(convolve_interpolated(self.grid, size, depthwise.weight, depthwise.bias))
-        return torch.addmm(pointwise.bias.unsqueeze(1), pointwise.weight.flatten(1), refined)
+        return pointwise(refined.view(1, -1, *size))
 
 
 class GHPA(nn.Module):

@@ -1,5 +1,7 @@
 """A depthwise convolution is torch's, whichever way it and its gradients are computed."""
 
+from unittest.mock import Mock
+
 import pytest
 import torch
 from torch import Tensor
@@ -44,9 +46,13 @@ def test_output_and_gradients_are_those_of_torch(case, last, channels, largest, 
     torch.testing.assert_close(outcome(depthwise_convolution(x, weight, bias, dilation), tensors), outcome(expected, tensors))
 
 
-def test_only_what_is_asked_for_has_a_gradient(monkeypatch) -> None:
+def test_a_gradient_that_nobody_asks_for_is_not_computed(monkeypatch) -> None:
     monkeypatch.setattr(depthwise, "SMALLEST_MAP", 0)
-    x, weight, bias = torch.randn(2, 20, 4, 4, 4), torch.randn(20, 1, 3, 3, 3, requires_grad=True), torch.randn(20)
-    depthwise_convolution(x, weight, bias, (1, 2, 1)).sum().backward()
-    assert x.grad is None
-    assert weight.grad is not None
+    convolved = Mock(side_effect=depthwise._convolved)  # once for the output, once for the map's gradient
+    monkeypatch.setattr(depthwise, "_convolved", convolved)
+    weight, bias = torch.randn(20, 1, 3, 3, 3, requires_grad=True), torch.randn(20)
+    for needed in (False, True):
+        convolved.reset_mock()
+        x = torch.randn(2, 20, 4, 4, 4, requires_grad=needed)
+        depthwise_convolution(x, weight, bias, (1, 2, 1)).sum().backward()
+        assert convolved.call_count == 1 + needed
