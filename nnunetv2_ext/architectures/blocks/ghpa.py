@@ -1,7 +1,6 @@
 """GHPA, grouped multi-axis Hadamard product attention."""
 
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -9,8 +8,9 @@ from torch import Tensor, nn
 from nnunetv2_ext.architectures.blocks.layer_norm import ChannelLayerNorm
 from nnunetv2_ext.architectures.blocks.recompute import Form, in_form
 from nnunetv2_ext.architectures.operations import operations, per_axis, resize
-from nnunetv2_ext.architectures.processor.interpolation import convolve_interpolated
+from nnunetv2_ext.architectures.processor.hadamard_maps import multiply_with_maps
 from nnunetv2_ext.architectures.processor.layout import runs_plainly_on_a_processor
+from nnunetv2_ext.architectures.processor.remembered import Remembered
 from nnunetv2_ext.errors import PlanError
 
 
@@ -44,17 +44,9 @@ class HadamardMap(nn.Module):
         self.refine = separable_convolution(channels, channels, [kernel[axis] for axis in axes])
 
     def forward(self, x: Tensor) -> Tensor:
-        size = [x.shape[2 + axis] for axis in self.axes]
-        factor = self._by_products(size) if runs_plainly_on_a_processor(x) else self.refine(resize(self.grid, size))
+        factor = self.refine(resize(self.grid, [x.shape[2 + axis] for axis in self.axes]))
         spread = [1 if axis in self.dropped else length for axis, length in enumerate(x.shape[2:])]
         return x * factor.reshape(1, -1, *spread)
-
-    def _by_products(self, size: Sequence[int]) -> Tensor:
-        """The same for a processor: matrix products instead of an interpolation and convolutions."""
-        refine: Any = self.refine
-        depthwise, activation, pointwise = refine
-        refined = activation(convolve_interpolated(self.grid, size, depthwise.weight, depthwise.bias))
-        return pointwise(refined.view(1, -1, *size))
 
 
 class GHPA(nn.Module):
@@ -111,6 +103,7 @@ class GHPA(nn.Module):
 
         ops = operations(dimensions)
         self.norm = ChannelLayerNorm(in_channels)
+        self.has_maps, self.remembered = maps, Remembered()
         self.maps = nn.ModuleList(
             HadamardMap(width, axes, dimensions=dimensions, grid=grid, kernel=kernel) if maps else nn.Identity()
             for width, axes in zip(self.widths[:-1], kept_axes, strict=True)
@@ -125,7 +118,11 @@ class GHPA(nn.Module):
         return in_form(form, self, self._plain, self._plain, x)
 
     def _plain(self, x: Tensor) -> Tensor:
-        groups = self.norm(x).split(self.widths, 1)
-        paths = [*self.maps, self.convolutions]
-        x = torch.cat([path(group) for path, group in zip(paths, groups, strict=True)], 1)
-        return self.output(self.output_norm(x))
+        x = self.norm(x)
+        if self.has_maps and runs_plainly_on_a_processor(x):
+            multiplied, last = x.split([sum(self.widths[:-1]), self.widths[-1]], 1)
+            groups = [multiply_with_maps(multiplied, self.maps, self.remembered), self.convolutions(last)]
+        else:
+            paths = [*self.maps, self.convolutions]
+            groups = [path(group) for path, group in zip(paths, x.split(self.widths, 1), strict=True)]
+        return self.output(self.output_norm(torch.cat(groups, 1)))
