@@ -19,6 +19,8 @@ from torch.nn import functional
 
 from nnunetv2_ext.architectures.processor.layout import LANES, channels_last_format, layout_of
 
+SMALLEST_MAP = 2**14
+"""values from which a dilated convolution is worth dividing"""
 LARGEST_KERNEL = 2**14
 """positions up to which a gradient is used as a kernel"""
 
@@ -138,7 +140,7 @@ def _positions(x: Tensor) -> list[int]:
 
 
 def _convolved(x: Tensor, weight: Tensor, bias: Tensor | None, dilation: tuple[int, ...]) -> Tensor:
-    if max(dilation) == 1 or x.dim() == 4:
+    if max(dilation) == 1 or x.dim() == 4 or x.numel() < SMALLEST_MAP:
         return torch.convolution(x, weight, bias, *_geometry(weight, dilation))
     # The grids along the last axis lie beside the channels already, those along the others become samples.
     samples, channels, *size = x.shape

@@ -103,9 +103,9 @@ def _gradients(
     z: Tensor,
     activated: Tensor,
 ) -> tuple[Tensor, ...]:
-    of_z = torch.ops.aten.gelu_backward(mixing.flatten(1).T @ gradient, z)
+    of_z = torch.ops.aten.gelu_backward(torch.mm(mixing.flatten(1).T, gradient), z)
     of_grid, of_kernel = _gradients_of_convolved(of_z, size, grid, kernel, shifted)
-    return of_grid, of_kernel, of_z.sum(1), (gradient @ activated.T).view(mixing.shape), gradient.sum(1)
+    return of_grid, of_kernel, of_z.sum(1), torch.mm(gradient, activated.T).view(mixing.shape), gradient.sum(1)
 
 
 def _convolved(size: tuple[int, ...], grid: Tensor, kernel: Tensor, shift: Tensor) -> tuple[Tensor, Tensor]:
@@ -153,8 +153,9 @@ def _gradients_of_convolved(
 def _per_row(kernel: Tensor, shifted: Tensor) -> Tensor:
     """The kernel for each row, its taps along the last axes last."""
     channels, (rows, taps, _) = len(kernel), shifted.shape
-    kernels = kernel.view(channels, 1, -1, taps)
-    return kernels.expand(-1, rows // channels, -1, -1).flatten(0, 1)
+    if rows == channels:
+        return kernel.view(channels, -1, taps)
+    return kernel.view(channels, 1, -1, taps).expand(-1, rows // channels, -1, -1).flatten(0, 1)
 
 
 def _axes_alone(lengths: Sequence[int], size: Sequence[int], taps: Sequence[int]) -> int:
