@@ -1,6 +1,7 @@
 """GHPA, grouped multi-axis Hadamard product attention."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -8,7 +9,7 @@ from torch import Tensor, nn
 from nnunetv2_ext.architectures.blocks.layer_norm import ChannelLayerNorm
 from nnunetv2_ext.architectures.blocks.recompute import Form, in_form
 from nnunetv2_ext.architectures.operations import operations, per_axis, resize
-from nnunetv2_ext.architectures.processor.hadamard_maps import multiply_with_maps
+from nnunetv2_ext.architectures.processor.interpolation import convolve_interpolated
 from nnunetv2_ext.architectures.processor.layout import runs_plainly_on_a_processor
 from nnunetv2_ext.architectures.processor.remembered import Remembered
 from nnunetv2_ext.errors import PlanError
@@ -42,11 +43,25 @@ class HadamardMap(nn.Module):
         self.dropped = tuple(axis for axis in range(dimensions) if axis not in axes)
         self.grid = nn.Parameter(torch.ones(1, channels, *(grid[axis] for axis in axes)))
         self.refine = separable_convolution(channels, channels, [kernel[axis] for axis in axes])
+        self.remembered = Remembered()
 
     def forward(self, x: Tensor) -> Tensor:
-        factor = self.refine(resize(self.grid, [x.shape[2 + axis] for axis in self.axes]))
+        size = [x.shape[2 + axis] for axis in self.axes]
+        if not runs_plainly_on_a_processor(x):
+            factor = self.refine(resize(self.grid, size))
+        elif torch.is_grad_enabled():
+            factor = self._by_products(size)
+        else:
+            factor = self.remembered(lambda: self._by_products(size), (*size, x.dtype), [*self.parameters()])
         spread = [1 if axis in self.dropped else length for axis, length in enumerate(x.shape[2:])]
         return x * factor.reshape(1, -1, *spread)
+
+    def _by_products(self, size: Sequence[int]) -> Tensor:
+        """The same for a processor: matrix products instead of an interpolation and convolutions."""
+        refine: Any = self.refine
+        depthwise, activation, pointwise = refine
+        refined = activation(convolve_interpolated(self.grid, size, depthwise.weight, depthwise.bias))
+        return pointwise(refined.view(1, -1, *size))
 
 
 class GHPA(nn.Module):
@@ -103,7 +118,6 @@ class GHPA(nn.Module):
 
         ops = operations(dimensions)
         self.norm = ChannelLayerNorm(in_channels)
-        self.has_maps, self.remembered = maps, Remembered()
         self.maps = nn.ModuleList(
             HadamardMap(width, axes, dimensions=dimensions, grid=grid, kernel=kernel) if maps else nn.Identity()
             for width, axes in zip(self.widths[:-1], kept_axes, strict=True)
@@ -118,11 +132,7 @@ class GHPA(nn.Module):
         return in_form(form, self, self._plain, self._plain, x)
 
     def _plain(self, x: Tensor) -> Tensor:
-        x = self.norm(x)
-        if self.has_maps and runs_plainly_on_a_processor(x):
-            multiplied, last = x.split([sum(self.widths[:-1]), self.widths[-1]], 1)
-            groups = [multiply_with_maps(multiplied, self.maps, self.remembered), self.convolutions(last)]
-        else:
-            paths = [*self.maps, self.convolutions]
-            groups = [path(group) for path, group in zip(paths, x.split(self.widths, 1), strict=True)]
-        return self.output(self.output_norm(torch.cat(groups, 1)))
+        groups = self.norm(x).split(self.widths, 1)
+        paths = [*self.maps, self.convolutions]
+        x = torch.cat([path(group) for path, group in zip(paths, groups, strict=True)], 1)
+        return self.output(self.output_norm(x))

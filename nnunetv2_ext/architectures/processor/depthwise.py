@@ -9,23 +9,22 @@ else it takes each channel for a dense convolution of one channel, and is up to 
 """
 
 from collections.abc import Sequence
-from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
-from nnunetv2_ext.architectures.processor.layout import LANES, channels_last_format, layout_of
+from nnunetv2_ext.architectures.processor.layout import LANES, channels_last
 
-SMALLEST_MAP = 2**14
-"""values from which a dilated convolution is worth dividing"""
+SMALLEST_MAP = 2**15
+"""values from which any of this is worth it"""
 LARGEST_KERNEL = 2**14
 """positions up to which a gradient is used as a kernel"""
 
 
-def depthwise_convolution(x: Tensor, weight: Tensor, bias: Tensor, dilation: tuple[int, ...]) -> Tensor:
+def depthwise_convolution(x: Tensor, weight: Tensor, bias: Tensor, dilation: Sequence[int]) -> Tensor:
     """Convolution of each channel by itself, which keeps the size.
 
     Args:
@@ -34,113 +33,56 @@ def depthwise_convolution(x: Tensor, weight: Tensor, bias: Tensor, dilation: tup
         bias: ``(C,)``.
         dilation: one number per axis.
     """
-    return _DepthwiseConvolution.apply(x, weight, bias, dilation)
+    samples, channels, *size = x.shape
+    weight, dilation = _within(weight, dilation, size)
+    if weight.numel() == channels:
+        factor = weight.transpose(0, 1)
+        return torch.addcmul(bias.view(factor.shape), x, factor)
+    if x.dim() == 4 or x.numel() < SMALLEST_MAP:
+        return torch.convolution(channels_last(x), weight, bias, *_geometry(weight, dilation))
+    if channels > LANES // 2:
+        return _DepthwiseConvolution.apply(channels_last(x), weight, bias, dilation)
+    # The samples, too, become channels: few channels take as long as many.
+    together = channels_last(x.reshape(1, -1, *size))
+    y = _DepthwiseConvolution.apply(together, torch.cat([weight] * samples), torch.cat([bias] * samples), dilation)
+    return y.view(samples, channels, *size)
+
+
+def _within(weight: Tensor, dilation: Sequence[int], size: Sequence[int]) -> tuple[Tensor, tuple[int, ...]]:
+    """The part of a kernel that ever lies on a map of this size and not beside it, and its dilation."""
+    reaches = []
+    for axis, (step, length) in enumerate(zip(dilation, size, strict=True), 2):
+        arm = weight.shape[axis] // 2
+        reach = min(arm, (length - 1) // step)
+        if reach < arm:
+            weight = weight.narrow(axis, arm - reach, 2 * reach + 1)
+        reaches.append(reach)
+    return weight, tuple(step if reach else 1 for step, reach in zip(dilation, reaches, strict=True))
 
 
 class _DepthwiseConvolution(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, dilation: tuple[int, ...]) -> Tensor:
-        ctx.dilation, ctx.kernel, ctx.layout = dilation, weight.shape[2:], layout_of(x)
-        y, *kept = convolve(x, weight, bias, dilation)
-        ctx.save_for_backward(*kept)
-        return y
+    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, dilation: Sequence[int]) -> Tensor:
+        ctx.save_for_backward(x, weight)
+        ctx.dilation = dilation
+        return _convolved(x, weight, bias, dilation)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> Any:
-        of_x, of_weight = gradients(gradient, *ctx.saved_tensors, ctx.kernel, ctx.dilation, ctx.needs_input_grad[:2])
-        if of_x is not None:
-            of_x = of_x.contiguous(memory_format=ctx.layout)
-        return of_x, of_weight, gradient.sum(_positions(gradient)) if ctx.needs_input_grad[2] else None, None
+        x, weight = ctx.saved_tensors
+        of_x, of_weight, of_bias, _ = ctx.needs_input_grad
+        gradient = gradient.contiguous(memory_format=torch.channels_last_3d)
+        return (
+            _convolved(gradient, weight.flip(2, 3, 4), None, ctx.dilation) if of_x else None,
+            _gradient_of_weight(x, weight, gradient, ctx.dilation) if of_weight else None,
+            gradient.sum((0, 2, 3, 4)) if of_bias else None,
+            None,
+        )
 
 
-def convolve(x: Tensor, weight: Tensor, bias: Tensor, dilation: tuple[int, ...]) -> tuple[Tensor, Tensor, Tensor]:
-    """``depthwise_convolution``, and what ``gradients`` needs of it: the map and the kernel as they were used."""
-    reach = _reach(weight.shape[2:], dilation, x.shape[2:])
-    if reach.beside:
-        weight = weight[(..., *reach.within)]
-    if weight.numel() == len(bias):
-        factor = weight.transpose(0, 1)
-        return torch.addcmul(bias.view(factor.shape), x, factor), x, weight
-    rows = _arranged(x)
-    together = rows.shape[1] // len(bias)
-    if together > 1:
-        weight, bias = torch.cat([weight] * together), torch.cat([bias] * together)
-    return _convolved(rows, weight, bias, reach.dilation).view(x.shape), rows, weight
-
-
-def gradients(
-    gradient: Tensor, x: Tensor, weight: Tensor, kernel: tuple[int, ...], dilation: tuple[int, ...], wanted: Sequence[bool]
-) -> tuple[Tensor | None, Tensor | None]:
-    """Those of map and kernel, None where not wanted.
-
-    Args:
-        gradient: of the output.
-        x: the map as ``convolve`` gave it.
-        weight: the kernel as ``convolve`` gave it.
-        kernel: size of the kernel.
-        dilation: one number per axis.
-        wanted: of map and kernel.
-    """
-    shape, reach = gradient.shape, _reach(kernel, dilation, gradient.shape[2:])
-    of_x = of_weight = None
-    if weight.numel() == shape[1]:
-        if wanted[0]:
-            of_x = gradient * weight.transpose(0, 1)
-        if wanted[1]:
-            of_weight = (gradient * x).sum(_positions(gradient)).view(weight.shape)
-    else:
-        gradient = gradient.reshape(x.shape).contiguous(memory_format=channels_last_format(x))
-        if gradient.dim() == 4:
-            geometry = _geometry(weight, reach.dilation)
-            of_x, of_weight, _ = torch.ops.aten.convolution_backward(gradient, x, weight, None, *geometry, (*wanted, False))
-        else:
-            if wanted[0]:
-                of_x = _convolved(gradient, weight.flip(2, 3, 4), None, reach.dilation).view(shape)
-            if wanted[1]:
-                of_weight = _gradient_of_weight(x, weight, gradient, reach.dilation)
-        if of_weight is not None and len(weight) > shape[1]:
-            of_weight = of_weight.unflatten(0, (-1, shape[1])).sum(0)
-    if of_weight is not None and reach.beside:
-        of_weight = functional.pad(of_weight, reach.beside)
-    return of_x, of_weight
-
-
-class _Reach(NamedTuple):
-    """The part of a kernel that ever lies on a map of some size and not beside it."""
-
-    within: tuple[slice, ...]
-    beside: tuple[int, ...]
-    """as torch's padding counts, empty if there is nothing"""
-    dilation: tuple[int, ...]
-
-
-@lru_cache(maxsize=256)
-def _reach(kernel: tuple[int, ...], dilation: tuple[int, ...], size: tuple[int, ...]) -> _Reach:
-    arms = [length // 2 for length in kernel]
-    reaches = [min(arm, (length - 1) // step) for arm, step, length in zip(arms, dilation, size, strict=True)]
-    beside = [arm - reach for arm, reach in zip(arms, reaches, strict=True)]
-    return _Reach(
-        tuple(slice(before, length - before) for before, length in zip(beside, kernel, strict=True)),
-        tuple(width for axis in reversed(beside) for width in (axis, axis)) if any(beside) else (),
-        tuple(step if reach else 1 for step, reach in zip(dilation, reaches, strict=True)),
-    )
-
-
-def _arranged(x: Tensor) -> Tensor:
-    """The channels last, and of a volume the samples among them if there are few: few channels take as long as many."""
-    layout = channels_last_format(x)
-    if x.dim() == 5 and x.shape[1] <= LANES // 2 and not x.is_contiguous(memory_format=layout):
-        x = x.reshape(1, -1, *x.shape[2:])
-    return x.contiguous(memory_format=layout)
-
-
-def _positions(x: Tensor) -> list[int]:
-    return [0, *range(2, x.dim())]
-
-
-def _convolved(x: Tensor, weight: Tensor, bias: Tensor | None, dilation: tuple[int, ...]) -> Tensor:
-    if max(dilation) == 1 or x.dim() == 4 or x.numel() < SMALLEST_MAP:
+def _convolved(x: Tensor, weight: Tensor, bias: Tensor | None, dilation: Sequence[int]) -> Tensor:
+    if max(dilation) == 1:
         return torch.convolution(x, weight, bias, *_geometry(weight, dilation))
     # The grids along the last axis lie beside the channels already, those along the others become samples.
     samples, channels, *size = x.shape
@@ -155,15 +97,14 @@ def _convolved(x: Tensor, weight: Tensor, bias: Tensor | None, dilation: tuple[i
     weight, bias = torch.cat([weight] * width), None if bias is None else torch.cat([bias] * width)
     y = torch.convolution(grids, weight, bias, *_geometry(weight, (1, 1, 1)))
     y = y.movedim(1, -1).reshape(samples, depth, height, *shape[:2], -1).permute(0, 3, 1, 4, 2, 5)
-    y = y.reshape(samples, *whole, channels)
-    return (y if whole == size else y[:, : size[0], : size[1], : size[2]].contiguous()).movedim(-1, 1)
+    return y.reshape(samples, *whole, channels)[:, : size[0], : size[1], : size[2]].movedim(-1, 1)
 
 
-def _gradient_of_weight(x: Tensor, weight: Tensor, gradient: Tensor, dilation: tuple[int, ...]) -> Tensor:
+def _gradient_of_weight(x: Tensor, weight: Tensor, gradient: Tensor, dilation: Sequence[int]) -> Tensor:
     geometry = _geometry(weight, dilation)
     _, padding, *_, channels = geometry
     if gradient.shape[2:].numel() > LARGEST_KERNEL:
-        return torch.ops.aten.convolution_backward(gradient, x, weight, None, *geometry, (False, True, False))[1]
+        return torch.ops.aten.convolution_backward(gradient, x, weight, [channels], *geometry, (False, True, False))[1]
     # The gradients are kernels, of which each sample has its own.
     found = [
         torch.convolution(sample, kernel.transpose(0, 1), None, dilation, padding, [1] * 3, False, [0] * 3, channels)
@@ -172,7 +113,7 @@ def _gradient_of_weight(x: Tensor, weight: Tensor, gradient: Tensor, dilation: t
     return sum(found[1:], found[0]).transpose(0, 1)
 
 
-def _geometry(weight: Tensor, dilation: tuple[int, ...]) -> tuple[Any, ...]:
+def _geometry(weight: Tensor, dilation: Sequence[int]) -> tuple[Any, ...]:
     """Stride, padding, dilation, whether it is transposed, output padding, groups."""
     padding = [step * (length // 2) for step, length in zip(dilation, weight.shape[2:], strict=True)]
     return [1] * len(padding), padding, dilation, False, [0] * len(padding), len(weight)

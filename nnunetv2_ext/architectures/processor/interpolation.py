@@ -1,7 +1,8 @@
-"""Linear interpolation as matrix products."""
+"""Linear interpolation as matrix products, alone and with a depthwise convolution behind it."""
 
 from collections.abc import Sequence
 from functools import lru_cache
+from math import prod
 
 import torch
 from torch import Tensor
@@ -9,6 +10,8 @@ from torch.nn import functional
 
 LONGEST_AXIS = 32
 """up to which an axis is interpolated faster by a matrix product"""
+LARGEST_MATRIX = 2**18
+"""numbers up to which one matrix for several axes is faster than one per axis"""
 
 
 def interpolate_by_products(x: Tensor, size: Sequence[int], *, align_corners: bool) -> Tensor:
@@ -31,8 +34,44 @@ def _weights(length: int, wanted: int, align_corners: bool, dtype: torch.dtype) 
         return functional.interpolate(unit, size=wanted, mode="linear", align_corners=align_corners)[0].T.contiguous()
 
 
+def convolve_interpolated(x: Tensor, size: Sequence[int], weight: Tensor, bias: Tensor) -> Tensor:
+    """The depthwise convolution of ``x``, a learned map, interpolated linearly with aligned corners.
+
+    Both are linear along each axis, so a product with one matrix does interpolation and shifts: it takes the map from its few
+    positions to the output, and never is there an interpolated map. The last axes, as many as make a small matrix, have one
+    together, which leaves one axis of a volume at most.
+
+    Args:
+        x: ``(1, C, *spatial)``.
+        size: of the output, one number per spatial axis.
+        weight: ``(C, 1, *kernel)``, the kernel odd.
+        bias: ``(C,)``.
+
+    Shape:
+        ``(C, prod(size))``.
+    """
+    channels, lengths, kernel = len(weight), tuple(x.shape[2:]), tuple(weight.shape[2:])
+    alone = len(size) - 1
+    while alone and prod((*lengths[alone - 1 :], *kernel[alone - 1 :], *size[alone - 1 :])) <= LARGEST_MATRIX:
+        alone -= 1
+    shifts = _shifted_weights(lengths[alone:], tuple(size[alone:]), kernel[alone:], x.dtype)
+    # (C, rows, taps, positions), the rows the map's positions along the axes that still wait
+    x = torch.mm(x.view(-1, len(shifts)), shifts.flatten(1)).view(-1, *shifts.shape[1:])
+    rows, taps = len(x) // channels, x.shape[1]
+    kernels = weight.view(channels, -1, taps)
+    if alone:
+        kernels = kernels.unsqueeze(1).expand(-1, rows, -1, -1).flatten(0, 1)
+    x = torch.bmm(kernels, x)
+    for axis in reversed(range(alone)):
+        shifts = _shifted_weights(lengths[axis : axis + 1], (size[axis],), kernel[axis : axis + 1], x.dtype)
+        waiting = prod(lengths[:axis]), prod(kernel[:axis])
+        x = x.view(channels, waiting[0], lengths[axis], waiting[1], kernel[axis], -1).transpose(2, 3)
+        x = shifts.flatten(0, 1).T @ x.reshape(channels * prod(waiting), lengths[axis] * kernel[axis], -1)
+    return x.view(channels, -1) + bias.unsqueeze(1)
+
+
 @lru_cache(maxsize=256)
-def shifted_weights(lengths: tuple[int, ...], size: tuple[int, ...], kernel: tuple[int, ...], dtype: torch.dtype) -> Tensor:
+def _shifted_weights(lengths: tuple[int, ...], size: tuple[int, ...], kernel: tuple[int, ...], dtype: torch.dtype) -> Tensor:
     """``(prod(lengths), prod(kernel), prod(size))``: interpolation for each tap of a kernel, zero where it reaches outside."""
     with torch.inference_mode(False):
         weights = torch.ones(1, 1, 1, dtype=dtype)

@@ -21,7 +21,7 @@ def channels_last(x: Tensor, *, restore: bool = True) -> Tensor:
         x: a map.
         restore: whether its gradient comes back in the layout that x has; wide convolutions are faster without.
     """
-    layout = channels_last_format(x)
+    layout = _channels_last_format(x)
     if restore or not runs_plainly_on_a_processor(x):
         return _in_layout(x, layout)
     return x.contiguous(memory_format=layout)
@@ -32,15 +32,8 @@ def channels_first(x: Tensor) -> Tensor:
     return _in_layout(x, torch.contiguous_format)
 
 
-def channels_last_format(x: Tensor) -> torch.memory_format:
-    """What torch calls the layout with the channels last, of a map with so many axes."""
+def _channels_last_format(x: Tensor) -> torch.memory_format:
     return torch.channels_last if x.dim() == 4 else torch.channels_last_3d
-
-
-def layout_of(x: Tensor) -> torch.memory_format:
-    """The layout that a map has, or that a map like it should have."""
-    last = channels_last_format(x)
-    return last if x.is_contiguous(memory_format=last) else torch.contiguous_format
 
 
 def _in_layout(x: Tensor, layout: torch.memory_format) -> Tensor:
@@ -54,7 +47,8 @@ class _Layout(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, layout: torch.memory_format) -> Tensor:
-        ctx.layout = layout_of(x)
+        last = _channels_last_format(x)
+        ctx.layout = last if x.is_contiguous(memory_format=last) else torch.contiguous_format
         return x.view_as(x) if x.is_contiguous(memory_format=layout) else x.contiguous(memory_format=layout)
 
     @staticmethod

@@ -25,11 +25,13 @@ def outcome(y: Tensor, tensors: list[Tensor]) -> list[Tensor]:
     return [y, *torch.autograd.grad((y * weights).sum(), tensors)]
 
 
+@pytest.mark.parametrize("smallest", [0, 2**15])
 @pytest.mark.parametrize("largest", [0, 2**14])
 @pytest.mark.parametrize("channels", [3, 11])
 @pytest.mark.parametrize("last", [False, True])
 @pytest.mark.parametrize("case", CASES)
-def test_output_and_gradients_are_those_of_torch(case, last, channels, largest, monkeypatch) -> None:
+def test_output_and_gradients_are_those_of_torch(case, last, channels, largest, smallest, monkeypatch) -> None:
+    monkeypatch.setattr(depthwise, "SMALLEST_MAP", smallest)
     monkeypatch.setattr(depthwise, "LARGEST_KERNEL", largest)
     torch.manual_seed(0)
     size, kernel, dilation = CASES[case]
@@ -45,6 +47,7 @@ def test_output_and_gradients_are_those_of_torch(case, last, channels, largest, 
 
 
 def test_a_gradient_that_nobody_asks_for_is_not_computed(monkeypatch) -> None:
+    monkeypatch.setattr(depthwise, "SMALLEST_MAP", 0)
     convolved = Mock(side_effect=depthwise._convolved)  # once for the output, once for the map's gradient
     monkeypatch.setattr(depthwise, "_convolved", convolved)
     weight, bias = torch.randn(20, 1, 3, 3, 3, requires_grad=True), torch.randn(20)

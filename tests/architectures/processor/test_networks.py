@@ -6,7 +6,6 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from nnunetv2_ext.architectures.processor import pooling
 from tests.plans import CONFIGURATIONS, network
 
 
@@ -25,7 +24,8 @@ def test_a_training_step_is_the_same_either_way(preset, plan, smallest, monkeypa
         sum((output * torch.cos(torch.arange(output.numel())).view_as(output)).sum() for output in outputs).backward()
         return [*outputs, *(parameter.grad for parameter in net.parameters()), *net.buffers()]
 
-    monkeypatch.setattr(pooling, "SMALLEST_MAP", smallest)
+    for module in ("depthwise", "pooling"):
+        monkeypatch.setattr(f"nnunetv2_ext.architectures.processor.{module}.SMALLEST_MAP", smallest)
     ours = step()
     for name, module in sys.modules.items():
         if name.startswith("nnunetv2_ext.") and hasattr(module, "runs_plainly_on_a_processor"):
