@@ -60,3 +60,24 @@ def test_an_axis_with_kernel_one_keeps_its_slices_apart_but_for_the_maps():
 def test_fewer_channels_than_groups_are_refused():
     with pytest.raises(PlanError, match="got 4 channels, needs at least 5"):
         GHPA(4, 4, dimensions=3)
+
+
+@pytest.mark.parametrize("without_backward", [torch.no_grad, torch.inference_mode])
+def test_a_prediction_is_that_of_the_parameters_as_they_are(without_backward):
+    torch.manual_seed(0)
+    block, x, other = GHPA(10, 6, dimensions=3), torch.randn(2, 10, 4, 5, 6), torch.randn(1, 10, 3, 5, 6)
+
+    def predict(some: torch.Tensor) -> torch.Tensor:
+        with without_backward():
+            return block(some)
+
+    for some in (x, x, other, x):  # the maps are remembered
+        torch.testing.assert_close(predict(some), block(some).detach())
+    before = predict(x)
+    for parameter in block.parameters():
+        parameter.data += 0.1
+    after = predict(x)
+    assert not torch.allclose(after, before)
+    torch.testing.assert_close(after, block(x).detach())
+    block(x).sum().backward()
+    assert all(parameter.grad is not None for parameter in block.parameters())
