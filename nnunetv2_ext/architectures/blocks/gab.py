@@ -100,7 +100,7 @@ class GAB(nn.Module):
         even = len(set(self.widths)) == 1
         groups = self._normalised_together if even and runs_plainly_on_a_processor(skip) else self._one_by_one
         x = torch.cat(groups(deep, skip, mask), 1)
-        if not runs_plainly_on_a_processor(x):
+        if not (runs_plainly_on_a_processor(x) and x.is_contiguous()):  # with the channels last torch's own are faster
             return self.output(x)
         output: Any = self.output
         norm, pointwise = output
