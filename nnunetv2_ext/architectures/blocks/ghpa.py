@@ -47,21 +47,23 @@ class HadamardMap(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         size = [x.shape[2 + axis] for axis in self.axes]
-        if not runs_plainly_on_a_processor(x):
-            factor = self.refine(resize(self.grid, size))
-        elif torch.is_grad_enabled():
-            factor = self._by_products(size)
-        else:
-            factor = self.remembered(lambda: self._by_products(size), (*size, x.dtype), [*self.parameters()])
+        factor = self._by_products(size) if runs_plainly_on_a_processor(x) else self.refine(resize(self.grid, size))
         spread = [1 if axis in self.dropped else length for axis, length in enumerate(x.shape[2:])]
         return x * factor.reshape(1, -1, *spread)
 
     def _by_products(self, size: Sequence[int]) -> Tensor:
-        """The same for a processor: matrix products instead of an interpolation and convolutions."""
+        """The same for a processor: matrix products instead of an interpolation and convolutions, once for a prediction."""
         refine: Any = self.refine
         depthwise, activation, pointwise = refine
-        refined = activation(convolve_interpolated(self.grid, size, depthwise.weight, depthwise.bias))
-        return pointwise(refined.view(1, -1, *size))
+
+        def refined() -> Tensor:
+            convolved = convolve_interpolated(self.grid, size, depthwise.weight, depthwise.bias)
+            return pointwise(activation(convolved).view(1, -1, *size))
+
+        if torch.is_grad_enabled():
+            return refined()
+        parameters = (self.grid, depthwise.weight, depthwise.bias, pointwise.weight, pointwise.bias)
+        return self.remembered(refined, (*size, self.grid.dtype), parameters)
 
 
 class GHPA(nn.Module):
