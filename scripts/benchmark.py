@@ -143,6 +143,7 @@ def check_light() -> None:
     plain = torch.compile(network, backend="eager")  # a compiler gets the plain operations
     expected = everything(network, plain, x)
     torch.testing.assert_close(everything(network, network, x), expected, rtol=1e-8, atol=1e-8)
+    network.eval()
     with torch.inference_mode():
         for _ in range(2):  # again with the maps that the first time remembered
             outputs = network(x)
@@ -210,14 +211,14 @@ def light(rounds: int, device: str) -> list[Row]:
     """EGEUNet beside stock on the Hippocampus plan: a training step, and inference; on a processor also on all its cores."""
     check_light()
     arguments, x = plan(WIDE[:4]), torch.randn(2, 1, *HIPPOCAMPUS, device=device)
-    networks = {name: build(**arguments).to(device).train() for name, build in LIGHT.items()}
+    networks = {name: build(**arguments).to(device) for name, build in LIGHT.items()}
     threads = torch.get_num_threads()
     choices = {threads, os.cpu_count() or 1} if device == "cpu" else {threads}
     rows: list[Row] = []
     for some, (what, action) in product(sorted(choices), (("step", step), ("inference", inference))):
         torch.set_num_threads(some)
         for network in networks.values():
-            network.decoder.deep_supervision = what == "step"
+            network.train(what == "step").decoder.deep_supervision = what == "step"
         actions = {name: partial(action, network, x) for name, network in networks.items()}
         seconds = seconds_of(f"light: {what}, threads: {some}", actions, rounds, repeat=4)
         rows += [{"network": name, "what": what, "threads": some, **timed(name, seconds, "PlainConvUNet")} for name in networks]

@@ -60,7 +60,7 @@ class HadamardMap(nn.Module):
             convolved = convolve_interpolated(self.grid, size, depthwise.weight, depthwise.bias)
             return pointwise(activation(convolved).view(1, -1, *size))
 
-        if torch.is_grad_enabled():
+        if torch.is_grad_enabled() or self.training:  # a form that repeats the block has no gradient in the forward either
             return refined()
         parameters = (self.grid, depthwise.weight, depthwise.bias, pointwise.weight, pointwise.bias)
         return self.remembered(refined, (*size, self.grid.dtype), parameters)

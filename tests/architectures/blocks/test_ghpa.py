@@ -1,10 +1,12 @@
+from unittest.mock import Mock
+
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.nn import functional
 
-from nnunetv2_ext.architectures.blocks import GHPA
+from nnunetv2_ext.architectures.blocks import GHPA, ghpa
 from nnunetv2_ext.errors import PlanError
 
 
@@ -65,7 +67,7 @@ def test_fewer_channels_than_groups_are_refused():
 @pytest.mark.parametrize("without_backward", [torch.no_grad, torch.inference_mode])
 def test_a_prediction_is_that_of_the_parameters_as_they_are(without_backward):
     torch.manual_seed(0)
-    block, x, other = GHPA(10, 6, dimensions=3), torch.randn(2, 10, 4, 5, 6), torch.randn(1, 10, 3, 5, 6)
+    block, x, other = GHPA(10, 6, dimensions=3).eval(), torch.randn(2, 10, 4, 5, 6), torch.randn(1, 10, 3, 5, 6)
 
     def predict(some: torch.Tensor) -> torch.Tensor:
         with without_backward():
@@ -81,3 +83,20 @@ def test_a_prediction_is_that_of_the_parameters_as_they_are(without_backward):
     torch.testing.assert_close(after, block(x).detach())
     block(x).sum().backward()
     assert all(parameter.grad is not None for parameter in block.parameters())
+
+
+def test_maps_are_made_once_for_a_prediction_and_in_each_step_of_training(monkeypatch):
+    made = Mock(side_effect=ghpa.convolve_interpolated)
+    monkeypatch.setattr(ghpa, "convolve_interpolated", made)
+    block, x = GHPA(10, 6, dimensions=3, form="frugal"), torch.randn(2, 10, 4, 5, 6)
+
+    def calls(training: bool) -> int:
+        block.train(training)
+        made.reset_mock()
+        for _ in range(2):
+            with torch.set_grad_enabled(training):
+                block(x)
+        return made.call_count
+
+    maps = len(block.maps)
+    assert [calls(False), calls(True), calls(False)] == [maps, 2 * maps, 0]
