@@ -77,6 +77,11 @@ class ExtensionTrainer(nnUNetTrainer):
             for line in write_run_card(self):
                 self.print_to_log_file(line)
 
+    def on_train_end(self) -> None:
+        super().on_train_end()
+        if self.local_rank == 0:
+            write_run_card(self)
+
     def _refuse_to_overwrite(self) -> None:
         found = [name for name in CHECKPOINTS if Path(self.output_folder, name).is_file()]
         if found and not self.logger.resume:

@@ -1,7 +1,13 @@
-"""The run card: what a run differs in from nnUNetTrainer, and with which versions it was made."""
+"""The run card: what a run differs in from nnUNetTrainer, what it ran on and what it cost."""
 
+import hashlib
 import importlib.metadata
 import json
+import platform
+import re
+import shlex
+import statistics
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +20,7 @@ if TYPE_CHECKING:
     from nnunetv2_ext.trainers.base import ExtensionTrainer
 
 FILE_NAME = "run_card.json"
+PACKAGES = ("nnunetv2", "dynamic-network-architectures", "batchgenerators", "batchgeneratorsv2", "numpy")
 
 
 def run_card(trainer: "ExtensionTrainer") -> dict[str, Any]:
@@ -38,16 +45,75 @@ def run_card(trainer: "ExtensionTrainer") -> dict[str, Any]:
             for name, stock in trainer.stock_values.items()
             if stock != getattr(trainer, name)
         },
+        "data": _data(trainer),
+        "cost": _cost(trainer),
+        "command": shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
         "versions": {
             "nnunetv2_ext": nnunetv2_ext.__version__,
-            "nnunetv2": importlib.metadata.version("nnunetv2"),
             "torch": torch.__version__,
+            "python": platform.python_version(),
+            **{name: importlib.metadata.version(name) for name in PACKAGES},
         },
     }
 
 
+def _data(trainer: "ExtensionTrainer") -> dict[str, Any]:
+    """Which data was trained on, as hashes that are equal for two runs if and only if their data and fold are."""
+    fingerprint = Path(trainer.preprocessed_dataset_folder_base, "dataset_fingerprint.json")
+    splits = Path(trainer.preprocessed_dataset_folder_base, "splits_final.json")
+    split = json.loads(splits.read_text()) if splits.is_file() and trainer.fold != "all" else []
+    return {
+        "dataset": trainer.plans_manager.dataset_name,
+        "plans": trainer.plans_manager.plans_name,
+        "configuration": trainer.configuration_name,
+        "fold": trainer.fold,
+        "fingerprint_sha256": _sha256(json.loads(fingerprint.read_text())) if fingerprint.is_file() else None,
+        "split_sha256": _sha256(split[trainer.fold]) if trainer.fold in range(len(split)) else None,
+    }
+
+
+def _sha256(content: Any) -> str:
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def _cost(trainer: "ExtensionTrainer") -> dict[str, Any]:
+    """Device, epochs that are done, the median of their seconds, and the most memory that the process had so far, in bytes.
+
+    On a GPU the memory is what torch allocated there, of the process that writes the card; elsewhere what the process had
+    resident, without that of the workers that load the data.
+    """
+    starts, ends = (trainer.logger.get_value(f"epoch_{name}_timestamps", step=None) for name in ("start", "end"))
+    seconds = [end - start for start, end in zip(starts, ends, strict=False)]  # an epoch that is cut off has no end
+    on_gpu = trainer.device.type == "cuda"
+    return {
+        "device": torch.cuda.get_device_name(trainer.device) if on_gpu else f"{trainer.device.type} ({_processor_name()})",
+        "threads": torch.get_num_threads(),
+        "epochs": len(seconds),
+        "seconds_per_epoch": statistics.median(seconds) if seconds else None,
+        "peak_memory_bytes": torch.cuda.max_memory_allocated(trainer.device) if on_gpu else _peak_resident_bytes(),
+        "peak_memory_is": "allocated on the GPU" if on_gpu else "resident in RAM",
+    }
+
+
+def _processor_name() -> str:
+    known = Path("/proc/cpuinfo")
+    model = re.search(r"model name\s*:\s*(.+)", known.read_text()) if known.is_file() else None
+    return model[1] if model else platform.processor() or platform.machine()
+
+
+def _peak_resident_bytes() -> int | None:
+    try:
+        import resource
+    except ModuleNotFoundError:  # on Windows
+        return None
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+
+
 def write_run_card(trainer: "ExtensionTrainer") -> list[str]:
-    """Writes the run card into the trainer's output folder, and gives lines for its log."""
+    """Writes the run card into the trainer's output folder, and gives lines for its log.
+
+    It is written when the training starts, and again when it ends, since only then are the costs known.
+    """
     card = run_card(trainer)
     Path(trainer.output_folder, FILE_NAME).write_text(json.dumps(card, indent=2) + "\n")
     changes = [
