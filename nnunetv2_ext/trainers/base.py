@@ -5,26 +5,23 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import torch
-from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 from nnunetv2.utilities.plans_handling.plans_handler import ConfigurationManager, PlansManager
 from torch import nn
 
 from nnunetv2_ext.errors import CheckpointError, DatasetError, RunExistsError
-from nnunetv2_ext.presets import Preset
 from nnunetv2_ext.trainers.networks import build_network
-from nnunetv2_ext.trainers.run_card import write_run_card
+from nnunetv2_ext.trainers.run_card import RunCardMixin
 
 CHECKPOINTS = ("checkpoint_final.pth", "checkpoint_latest.pth", "checkpoint_best.pth")
 
 
-class ExtensionTrainer(nnUNetTrainer):
+class ExtensionTrainer(RunCardMixin):
     """The host's trainer with a preset's network.
 
     A trainer is a subclass of this and of mixins, each of which overrides one hook of the host and calls super(). A class among
     them may set ``hyperparameters``, attributes that the host's constructor sets; they are applied after it, base class first.
     """
 
-    preset: ClassVar[Preset]
     hyperparameters: ClassVar[Mapping[str, Any]] = {}
 
     # The host reads the names of these five arguments out of its own constructor's variables, so they can't be others.
@@ -37,7 +34,7 @@ class ExtensionTrainer(nnUNetTrainer):
         device: torch.device = torch.device("cuda"),  # noqa: B008
     ) -> None:
         super().__init__(plans, configuration, fold, dataset_json, device)
-        self.stock_values: dict[str, Any] = {}
+        self.stock_values = {}
         for name, value in self._all_hyperparameters().items():
             self.stock_values[name] = getattr(self, name)
             setattr(self, name, value)
@@ -73,14 +70,6 @@ class ExtensionTrainer(nnUNetTrainer):
     def on_train_start(self) -> None:
         self._refuse_to_overwrite()
         super().on_train_start()
-        if self.local_rank == 0:
-            for line in write_run_card(self):
-                self.print_to_log_file(line)
-
-    def on_train_end(self) -> None:
-        super().on_train_end()
-        if self.local_rank == 0:
-            write_run_card(self)
 
     def _refuse_to_overwrite(self) -> None:
         found = [name for name in CHECKPOINTS if Path(self.output_folder, name).is_file()]

@@ -9,21 +9,39 @@ import shlex
 import statistics
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, ClassVar
 
 import torch
+from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 from torch import nn
 
 import nnunetv2_ext
-
-if TYPE_CHECKING:
-    from nnunetv2_ext.trainers.base import ExtensionTrainer
+from nnunetv2_ext.presets import Preset
 
 FILE_NAME = "run_card.json"
 PACKAGES = ("nnunetv2", "dynamic-network-architectures", "batchgenerators", "batchgeneratorsv2", "numpy")
 
 
-def run_card(trainer: "ExtensionTrainer") -> dict[str, Any]:
+class RunCardMixin(nnUNetTrainer):
+    """Writes the run card when the training starts, and again when it ends, since only then are the costs known."""
+
+    preset: ClassVar[Preset]
+    stock_values: dict[str, Any]
+    """what nnUNetTrainer sets the attributes to that this trainer's hyperparameters change"""
+
+    def on_train_start(self) -> None:
+        super().on_train_start()
+        if self.local_rank == 0:
+            for line in write_run_card(self):
+                self.print_to_log_file(line)
+
+    def on_train_end(self) -> None:
+        super().on_train_end()
+        if self.local_rank == 0:
+            write_run_card(self)
+
+
+def run_card(trainer: RunCardMixin) -> dict[str, Any]:
     """What the trainer trains and how, as far as it differs from nnUNetTrainer; everything in it can be written as JSON."""
     network: nn.Module = trainer.network
     return {
@@ -57,7 +75,7 @@ def run_card(trainer: "ExtensionTrainer") -> dict[str, Any]:
     }
 
 
-def _data(trainer: "ExtensionTrainer") -> dict[str, Any]:
+def _data(trainer: RunCardMixin) -> dict[str, Any]:
     """Which data was trained on, as hashes that are equal for two runs if and only if their data and fold are."""
     fingerprint = Path(trainer.preprocessed_dataset_folder_base, "dataset_fingerprint.json")
     splits = Path(trainer.preprocessed_dataset_folder_base, "splits_final.json")
@@ -76,7 +94,7 @@ def _sha256(content: Any) -> str:
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
-def _cost(trainer: "ExtensionTrainer") -> dict[str, Any]:
+def _cost(trainer: RunCardMixin) -> dict[str, Any]:
     """Device, epochs that are done, the median of their seconds, and the most memory that the process had so far, in bytes.
 
     On a GPU the memory is what torch allocated there, of the process that writes the card; elsewhere what the process had
@@ -109,11 +127,8 @@ def _peak_resident_bytes() -> int | None:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 
 
-def write_run_card(trainer: "ExtensionTrainer") -> list[str]:
-    """Writes the run card into the trainer's output folder, and gives lines for its log.
-
-    It is written when the training starts, and again when it ends, since only then are the costs known.
-    """
+def write_run_card(trainer: RunCardMixin) -> list[str]:
+    """Writes the run card into the trainer's output folder, and returns lines for its log."""
     card = run_card(trainer)
     Path(trainer.output_folder, FILE_NAME).write_text(json.dumps(card, indent=2) + "\n")
     changes = [
