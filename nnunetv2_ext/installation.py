@@ -4,10 +4,9 @@ import importlib
 import importlib.metadata
 import importlib.util
 import os
-import pkgutil
 import platform
+import re
 import shlex
-import sys
 from collections.abc import Iterator
 from contextlib import redirect_stderr, redirect_stdout
 from io import StringIO
@@ -19,6 +18,7 @@ from packaging.specifiers import SpecifierSet
 
 from nnunetv2_ext.errors import UnknownTrainerError
 from nnunetv2_ext.paths import HOST_FOLDERS, SHIM, TRAINER_FOLDERS, names_our_folder, trainer_folders
+from nnunetv2_ext.trainers.folders import all_folders, folders_before_ours, search
 from nnunetv2_ext.trainers.names import all_names, parse
 
 NEEDED = {
@@ -43,10 +43,16 @@ class Check(NamedTuple):
     state: State
     found: str
     cure: str = ""
+    """what to do, in words"""
+    command: str = ""
+    """or the line to paste into a shell that does it"""
+
+
+REINSTALL = "pip install --force-reinstall nnunetv2-ext"
 
 
 def checks() -> Iterator[Check]:
-    """All checks, one after the other. What the host prints meanwhile is dropped."""
+    """All checks, one after the other. What nnU-Net prints meanwhile is dropped."""
     yield from versions()
     yield shim()
     yield from folders()
@@ -55,42 +61,43 @@ def checks() -> Iterator[Check]:
         with redirect_stdout(StringIO()), redirect_stderr(StringIO()):
             found = [look_up(), name_clashes(), *stock_trainers(), gpu()]
     except ImportError as error:
-        found = [Check("nnU-Net", "wrong", f"can't be imported: {error}", "pip install --force-reinstall nnunetv2-ext")]
+        found = [Check("nnU-Net", "wrong", f"can't be imported: {error}", command=REINSTALL)]
     yield from found
 
 
 def versions() -> Iterator[Check]:
     """Python and the packages we build on."""
-    yield _version("Python", platform.python_version(), PYTHON, "install a newer Python")
+    yield _version("Python", platform.python_version(), PYTHON, cure="install a newer Python")
     for package, needed in NEEDED.items():
-        cure = f"pip install {shlex.quote(package + needed)}"
+        command = f"pip install {shlex.quote(package + needed)}"
         try:
-            yield _version(package, importlib.metadata.version(package), needed, cure)
+            yield _version(package, importlib.metadata.version(package), needed, command=command)
         except importlib.metadata.PackageNotFoundError:
-            yield Check(package, "wrong", "not installed", cure)
+            yield Check(package, "wrong", "not installed", command=command)
 
 
-def _version(name: str, version: str, needed: str, cure: str) -> Check:
+def _version(name: str, version: str, needed: str, cure: str = "", command: str = "") -> Check:
     if SpecifierSet(needed).contains(version, prereleases=True):
         return Check(name, "ok", version)
-    return Check(name, "wrong", f"{version}, need {needed}", cure)
+    return Check(name, "wrong", f"{version}, need {needed}", cure, command)
 
 
 def shim() -> Check:
     """The folder that nnU-Net looks into for trainers."""
     if any(SHIM.glob("*.py")):
         return Check("trainer folder", "ok", str(SHIM))
-    return Check("trainer folder", "wrong", f"{SHIM} is missing or empty", "pip install --force-reinstall nnunetv2-ext")
+    return Check("trainer folder", "wrong", f"{SHIM} is missing or empty", command=REINSTALL)
 
 
 def folders() -> Iterator[Check]:
-    """The host's three variables."""
+    """nnU-Net's three variables."""
     for name, needed_for in HOST_FOLDERS.items():
         value = os.environ.get(name)
         if not value:
-            yield Check(name, "wrong", f"not set; needed for {needed_for}", f"export {name}=FOLDER, in your shell's profile")
+            command = f'export {name}="$HOME/{name}" && mkdir -p "${name}"'
+            yield Check(name, "wrong", f"not set; needed for {needed_for}", command=command)
         elif not Path(value).is_dir():
-            yield Check(name, "wrong", f"{value} is no folder", f"mkdir -p {shlex.quote(value)}, or correct the variable")
+            yield Check(name, "wrong", f"{value} is no folder", command=f"mkdir -p {shlex.quote(value)}")
         else:
             yield Check(name, "ok", value)
 
@@ -100,43 +107,48 @@ def trainer_variable() -> Check:
     value = os.environ.get(TRAINER_FOLDERS, "")
     if names_our_folder(value):
         return Check(TRAINER_FOLDERS, "ok", value)
-    line = f"export {TRAINER_FOLDERS}={shlex.quote(trainer_folders())}"
-    return Check(TRAINER_FOLDERS, "wrong", f"names another folder: {value}" if value else "not set", line)
+    command = f"export {TRAINER_FOLDERS}={shlex.quote(trainer_folders())}"
+    return Check(TRAINER_FOLDERS, "wrong", f"names another folder: {value}" if value else "not set", command=command)
 
 
 def look_up() -> Check:
-    """Whether the host's own look-up by name gives our trainers."""
-    from nnunetv2.utilities.find_objects import recursive_find_trainer_class_by_name
+    """Whether nnU-Net finds our trainers.
 
+    Its own search takes a tenth of a second for each name, so it is asked for two, one of which has a number in it; our own
+    look-up, to which every search leads, is asked for all.
+    """
     from nnunetv2_ext.trainers.resolve import trainer_class
 
-    names = [*all_names(), f"{all_names()[0]}_7epochs"]
-    problems: dict[str, str] = {}
-    for name in names:
+    names = all_names()
+    for name in (names[0], f"{names[0]}_7epochs"):
         try:
-            found = recursive_find_trainer_class_by_name(name)
+            found = search(name, all_folders())
         except Exception as error:  # whatever the modules in a user's folders raise
-            problems[name] = shorten(f"{type(error).__name__}: {error}", 100)
-        else:
-            if found is not trainer_class(name):
-                problems[name] = f"is a trainer of {getattr(sys.modules.get(found.__module__), '__file__', found.__module__)}"
-    if not problems:
-        return Check("trainers", "ok", f"nnU-Net finds all {len(names)} names that were tried")
-    first, problem = next(iter(problems.items()))
-    found_text = f"nnU-Net doesn't find {len(problems)} of {len(names)}, such as {first}: {problem}"
-    return Check(
-        "trainers", "wrong", found_text, f"set {TRAINER_FOLDERS} so that our folder comes before others with such names"
+            return _not_found(f"{name}: {shorten(f'{type(error).__name__}: {error}', 100)}")
+        if found is None:
+            return _not_found(name)
+        if found is not trainer_class(name):
+            return _not_found(f"{name}: it takes one of {found.__module__}")
+    for name in names:
+        trainer_class(name)
+    return Check("trainers", "ok", f"nnU-Net finds them; {len(names)} names, and each with any number of epochs")
+
+
+def _not_found(what: str) -> Check:
+    cure = (
+        f"set {TRAINER_FOLDERS} so that it names our folder, and no folder with a broken module or with trainers of our names"
     )
+    return Check("trainers", "wrong", f"nnU-Net doesn't find {what}", cure)
 
 
 def name_clashes() -> Check:
-    """Whether a stock trainer has a name of ours: the host would take its own, without a word."""
-    clashes = [f"{name} in {module}" for name, module in _stock_classes() if _is_ours(name)]
+    """Whether a trainer that nnU-Net prefers has a name of ours: it would take that one without a word."""
+    preferred = [*_stock_folders(), *folders_before_ours()]
+    clashes = [f"{name} in {file}" for folder in preferred for name, file in classes_in(folder) if _is_ours(name)]
     if clashes:
-        return Check(
-            "names", "wrong", f"stock trainers have names of ours: {', '.join(clashes)}", "use other presets; report it"
-        )
-    return Check("names", "ok", "no stock trainer has a name of ours")
+        cure = "rename them, put our folder first in nnUNet_extTrainer, or use other presets"
+        return Check("names", "wrong", f"nnU-Net takes other trainers with names of ours: {', '.join(clashes)}", cure)
+    return Check("names", "ok", "nnU-Net takes no other trainer for one of ours")
 
 
 def _is_ours(name: str) -> bool:
@@ -147,25 +159,29 @@ def _is_ours(name: str) -> bool:
     return True
 
 
-def _stock_classes() -> Iterator[tuple[str, str]]:
-    package = importlib.import_module("nnunetv2.training.nnUNetTrainer")
-    for module in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
-        imported = importlib.import_module(module.name)
-        yield from ((name, module.name) for name, value in vars(imported).items() if isinstance(value, type))
+def _stock_folders() -> list[str]:
+    """Where nnU-Net looks first."""
+    return list(importlib.import_module("nnunetv2.training.nnUNetTrainer").__path__)
+
+
+def classes_in(folder: str) -> Iterator[tuple[str, Path]]:
+    """The classes that the modules of a folder define, read without importing them, which would take seconds."""
+    for file in sorted(Path(folder).rglob("*.py")):
+        text = file.read_text(encoding="utf-8", errors="replace")
+        yield from ((name, file) for name in re.findall(r"^class +(\w+)", text, re.MULTILINE))
 
 
 def stock_trainers() -> Iterator[Check]:
-    """Whether stock trainers whose names look like ours are still the host's, and can run."""
-    from nnunetv2.utilities.find_objects import recursive_find_trainer_class_by_name
-
+    """Whether stock trainers whose names look like ours are there, and can run."""
+    stock = {name for folder in _stock_folders() for name, _ in classes_in(folder)}
     for name in STOCK_NAMES:
-        module = recursive_find_trainer_class_by_name(name).__module__
-        if module.startswith("nnunetv2."):
-            yield Check(name, "ok", "the host's own")
+        if name in stock:
+            yield Check(name, "ok", "nnU-Net's own")
         else:
-            yield Check(name, "wrong", f"comes from {module}", "pip install --force-reinstall 'nnunetv2>=2.8,<3'")
+            command = "pip install --force-reinstall " + shlex.quote("nnunetv2" + NEEDED["nnunetv2"])
+            yield Check(name, "wrong", "nnU-Net lacks it", command=command)
     if importlib.util.find_spec("adan_pytorch") is None:
-        yield Check("adan_pytorch", "wrong", "can't be imported", "pip install adan-pytorch")
+        yield Check("adan_pytorch", "wrong", "can't be imported", command="pip install adan-pytorch")
 
 
 def gpu() -> Check:

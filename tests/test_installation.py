@@ -7,6 +7,7 @@ import pytest
 
 from nnunetv2_ext import installation
 from nnunetv2_ext.paths import SHIM, TRAINER_FOLDERS
+from nnunetv2_ext.trainers.names import all_names
 
 
 @pytest.mark.usefixtures("clean_variables")
@@ -19,7 +20,7 @@ def test_a_variable_that_points_nowhere_is_wrong(monkeypatch):
     monkeypatch.setenv("nnUNet_raw", "/nowhere at all")
     raw, *others = installation.folders()
     assert raw.state == "wrong"
-    assert "mkdir -p '/nowhere at all'" in raw.cure
+    assert raw.command == "mkdir -p '/nowhere at all'"
     assert all(row.state == "ok" for row in others)
 
 
@@ -29,7 +30,7 @@ def test_a_trainer_variable_without_our_folder_is_wrong(monkeypatch, elsewhere):
     monkeypatch.setenv(TRAINER_FOLDERS, elsewhere)
     row = installation.trainer_variable()
     assert row.state == "wrong"
-    assert row.cure == f"export {TRAINER_FOLDERS}={os.pathsep.join([*([elsewhere] if elsewhere else []), str(SHIM)])}"
+    assert row.command == f"export {TRAINER_FOLDERS}={os.pathsep.join([*([elsewhere] if elsewhere else []), str(SHIM)])}"
 
 
 @pytest.mark.usefixtures("clean_variables")
@@ -39,27 +40,80 @@ def test_trainers_that_the_host_does_not_find_are_wrong():
     assert "nnUNetTrainerEGE" in row.found
 
 
-@pytest.mark.usefixtures("clean_variables")
-def test_a_trainer_of_the_users_with_a_name_of_ours_is_wrong(monkeypatch, tmp_path):
-    source = (
-        "from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer\nclass nnUNetTrainerEGE(nnUNetTrainer): pass\n"
-    )
-    (tmp_path / "of_the_users.py").write_text(source)
-    monkeypatch.setenv(TRAINER_FOLDERS, os.pathsep.join([str(tmp_path), str(SHIM)]))
+@pytest.mark.usefixtures("whole_variables")
+def test_trainers_that_nnunet_finds_are_well():
+    row = installation.look_up()
+    assert row.state == "ok"
+    assert f"{len(all_names())} names" in row.found
+
+
+@pytest.mark.usefixtures("whole_variables")
+def test_a_look_up_of_ours_that_fails_is_not_hidden(monkeypatch):
+    def fail(name):
+        raise ImportError(f"no optimizer for {name}")
+
+    monkeypatch.setattr("nnunetv2_ext.trainers.resolve.trainer_class", fail)
+    row = list(installation.checks())[-1]
+    assert (row.name, row.state) == ("nnU-Net", "wrong")
+
+
+@pytest.fixture
+def folder_first(monkeypatch, tmp_path):
+    """A folder of the user's that nnU-Net searches before ours."""
+    folder = tmp_path / "first"
+    folder.mkdir()
+    monkeypatch.setenv(TRAINER_FOLDERS, os.pathsep.join([str(folder), str(SHIM)]))
+    return folder
+
+
+TRAINER = "from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer\n\n\nclass {}(nnUNetTrainer):\n    pass\n"
+
+
+def test_a_trainer_of_the_users_with_a_name_of_ours_is_wrong(folder_first):
+    (folder_first / "of_the_users.py").write_text(TRAINER.format("nnUNetTrainerEGE"))
     row = installation.look_up()
     assert row.state == "wrong"
-    assert "doesn't find 1 of" in row.found
+    assert "nnUNetTrainerEGE: it takes one of of_the_users" in row.found
 
 
-def test_a_stock_trainer_with_a_name_of_ours_is_wrong(monkeypatch):
-    monkeypatch.setattr("nnunetv2_ext.installation._stock_classes", lambda: iter([("nnUNetTrainerEGE_5epochs", "stock")]))
-    assert installation.name_clashes().state == "wrong"
+def test_a_broken_module_of_the_users_is_wrong(folder_first):
+    (folder_first / "broken.py").write_text("import a_package_that_nobody_has\n")
+    row = installation.look_up()
+    assert row.state == "wrong"
+    assert "ModuleNotFoundError" in row.found
+
+
+@pytest.mark.parametrize("name", ["nnUNetTrainerMCANet", "nnUNetTrainerEGE_5epochs"])
+def test_any_name_of_ours_in_a_folder_before_ours_is_a_clash(folder_first, name):
+    (folder_first / "of_the_users.py").write_text(TRAINER.format(name))
+    row = installation.name_clashes()
+    assert row.state == "wrong"
+    assert f"{name} in {folder_first / 'of_the_users.py'}" in row.found
+
+
+def test_other_names_and_folders_behind_ours_are_no_clash(folder_first, monkeypatch, tmp_path):
+    (folder_first / "of_the_users.py").write_text(TRAINER.format("nnUNetTrainerTheirs"))
+    (tmp_path / "behind").mkdir()
+    (tmp_path / "behind" / "of_the_users.py").write_text(TRAINER.format("nnUNetTrainerEGE"))
+    monkeypatch.setenv(TRAINER_FOLDERS, os.pathsep.join([str(folder_first), str(SHIM), str(tmp_path / "behind")]))
+    assert installation.name_clashes().state == "ok"
+
+
+def test_stock_classes_are_read_as_they_are():
+    names = {name for folder in installation._stock_folders() for name, _ in installation.classes_in(folder)}
+    assert {"nnUNetTrainer", "nnUNetTrainer_5epochs", *installation.STOCK_NAMES} <= names
+
+
+def test_a_host_without_its_own_trainers_is_wrong(monkeypatch, tmp_path):
+    monkeypatch.setattr(installation, "_stock_folders", lambda: [str(tmp_path)])
+    rows = {row.name: row for row in installation.stock_trainers()}
+    assert all(rows[name].state == "wrong" for name in installation.STOCK_NAMES)
 
 
 def test_a_version_that_is_too_new_is_wrong(monkeypatch):
     monkeypatch.setattr("importlib.metadata.version", lambda _name: "3.0")
     row = next(row for row in installation.versions() if row.name == "nnunetv2")
-    assert (row.state, row.cure) == ("wrong", "pip install 'nnunetv2>=2.8,<3'")
+    assert (row.state, row.command) == ("wrong", "pip install 'nnunetv2>=2.8,<3'")
 
 
 def test_a_host_that_can_not_be_imported_is_a_row(monkeypatch):

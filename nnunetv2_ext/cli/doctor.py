@@ -44,7 +44,12 @@ def _print_table(rows: "list[Check]") -> None:
     for row in rows:
         table.add_row(Text(row.name), Text(row.state, COLOURS[row.state]), Text(row.found))
     Console(highlight=False).print(table)
-    # Beside the table, so that a line to type can be copied whole.
-    for row in rows:
-        if row.cure and row.state != "ok":
+    to_do = [row for row in rows if row.state != "ok"]
+    for row in to_do:
+        if row.cure:
             click.echo(f"{row.name}: {row.cure}")
+    # In one block and not in the table, so that it can be copied whole.
+    commands = [row.command for row in to_do if row.command]
+    if commands:
+        click.echo("\nPaste this into your shell, and the exports into its profile; other folders do as well:\n")
+        click.echo("\n".join(commands))

@@ -4,14 +4,15 @@ import json
 
 import click
 
-from nnunetv2_ext.presets import PRESETS
+from nnunetv2_ext.presets import PRESETS, Preset
 from nnunetv2_ext.trainers.names import LOSSES, OPTIMIZERS, PREFIX
 
+INDENT = "  "
 LENGTHS = ("_<N>epochs", "_<N>epochs_<M>iters")
 
 
 @click.command("list", epilog="Example: nnUNetv2_ext list --json")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON, which also has the papers and the networks' classes.")
 def list_presets(as_json: bool) -> None:
     """Show all presets and how trainer names are made."""
     if as_json:
@@ -22,29 +23,39 @@ def list_presets(as_json: bool) -> None:
         suffixes = {"optimizer": list(OPTIMIZERS), "loss": list(LOSSES), "length": list(LENGTHS)}
         click.echo(json.dumps({"presets": rows, "suffixes": suffixes}, indent=2))
     else:
-        _print_table()
+        click.echo("\n".join([*_networks(), "", *_papers(), "", *_grammar()]))
 
 
-def _print_table() -> None:
-    from rich import box
-    from rich.console import Console
-    from rich.table import Table
+def _by_network() -> list[list[Preset]]:
+    """The presets of each network: the network itself first, then its ablations, which are the same with other arguments."""
+    networks: dict[str, list[Preset]] = {}
+    for row in PRESETS.values():
+        networks.setdefault(row.network, []).append(row)
+    return list(networks.values())
 
-    table = Table(box=box.SIMPLE_HEAD)
-    table.add_column("Preset", no_wrap=True)
-    table.add_column("Trainer", no_wrap=True)
-    table.add_column("What it is")
-    table.add_column("Paper")
-    for name, row in PRESETS.items():
-        table.add_row(name, PREFIX + name, row.summary, row.paper)
-    console = Console(highlight=False)
-    console.print(table)
+
+def _networks() -> list[str]:
+    width = max(len(name) for name in PRESETS) + len(INDENT)
+    lines = []
+    for network, *ablations in _by_network():
+        lines.append(click.style(f"{network.name:{width}}", bold=True) + f"  {network.summary}")
+        lines += [f"{INDENT + row.name:{width}}  {row.summary}" for row in ablations]
+    return lines
+
+
+def _papers() -> list[str]:
+    papers: dict[str, list[str]] = {}
+    for network, *_ in _by_network():
+        papers.setdefault(network.paper, []).append(network.name)
+    return [f"{', '.join(names)}: {paper}" for paper, names in papers.items()]
+
+
+def _grammar() -> list[str]:
     example = f"{PREFIX}{next(iter(PRESETS))}{next(iter(OPTIMIZERS))}{next(iter(LOSSES))}_50epochs"
-    lines = (
-        f"A trainer's name is {PREFIX}<Preset>, then, each if wanted, in this order:",
+    return [
+        f"A trainer's name is {PREFIX}<Preset>, followed by any of these, in this order:",
         f"  an optimizer  {' or '.join(OPTIMIZERS)}",
         f"  a loss        {' or '.join(LOSSES)}",
         f"  a length      {' or '.join(LENGTHS)}",
-        f"for instance {example}. Without them the preset's own recipe is in force.",
-    )
-    console.print("\n".join(lines), markup=False)
+        f"for instance {example}. Without them, the preset's own recipe applies.",
+    ]

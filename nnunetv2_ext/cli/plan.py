@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from nnunetv2_ext.cli.preset import PresetName
 from nnunetv2_ext.cli.several import HostStyleCommand
 from nnunetv2_ext.presets import PRESETS, Preset
 
@@ -15,7 +16,7 @@ CONFIGURATIONS = ("2d", "3d_fullres", "3d_lowres", "3d_cascade_fullres")
 
 @click.command(cls=HostStyleCommand, epilog="Example: nnUNetv2_ext plan -d 4 -a EGE --gpu-memory 8 -c 3d_fullres")
 @click.option("-d", "--dataset", required=True, help="Id or name of the dataset.")
-@click.option("-a", "--preset", required=True, type=click.Choice(list(PRESETS)), help="Whose network to plan for.")
+@click.option("-a", "--preset", required=True, type=PresetName(), help="Whose network to plan for; see 'nnUNetv2_ext list'.")
 @click.option("--gpu-memory", default=8.0, show_default=True, type=click.FloatRange(min=0, min_open=True), help="In GB.")
 @click.option("-c", "--configurations", multiple=True, type=click.Choice(CONFIGURATIONS), help="One or more; all if left out.")
 @click.option("--overwrite", is_flag=True, help="Replace what plans of that name have of these configurations.")

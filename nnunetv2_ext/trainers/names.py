@@ -46,13 +46,21 @@ def parse(name: str) -> TrainerName:
         if name.startswith(stem) and (match := _SUFFIXES.fullmatch(name, len(stem))):
             numbers = {key: int(match[key]) if match[key] else None for key in ("epochs", "iterations")}
             return TrainerName(name, preset, match["optimizer"], match["loss"], **numbers)
-    nearest = difflib.get_close_matches(name, all_names(), n=4, cutoff=0.6)
+    similar = nearest(name)
     raise UnknownTrainerError(
         f"there is no trainer {name}."
-        + (f" Did you mean {', '.join(nearest)}?" if nearest else "")
+        + (f" Did you mean {', '.join(similar)}?" if similar else "")
         + f" A name is {PREFIX}<Preset>, then optionally one of {', '.join(OPTIMIZERS)}, one of {', '.join(LOSSES)}, and "
         "_<N>epochs or _<N>epochs_<M>iters with N and M at least 1. 'nnUNetv2_ext list' shows all presets."
     )
+
+
+def nearest(name: str) -> list[str]:
+    """Up to four names of ours that it resembles, the best first; none for a trainer of another package."""
+    stem = name.removeprefix(PREFIX).split("_")[0]
+    begins_with = sorted((preset for preset in PRESETS if stem.startswith(preset)), key=len, reverse=True)
+    close = difflib.get_close_matches(stem, [known.removeprefix(PREFIX) for known in all_names()], n=4)
+    return [PREFIX + known for known in dict.fromkeys([*close, *begins_with])][:4]
 
 
 def all_names() -> list[str]:

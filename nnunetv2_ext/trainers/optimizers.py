@@ -7,13 +7,13 @@ import torch
 from nnunetv2.training.lr_scheduler.polylr import PolyLRScheduler
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 
-from nnunetv2_ext.trainers.adan import Adan
-
 
 class AdanMixin(nnUNetTrainer):
     """Adan (arXiv 2208.06677) with the settings of the host's nnUNetTrainerAdan: learning rate 1e-2, polynomial decay."""
 
     def configure_optimizers(self) -> tuple[torch.optim.Optimizer, Any]:
+        from nnunetv2_ext.trainers.adan import Adan  # here, because timm takes seconds to import
+
         optimizer = Adan(self.network.parameters(), lr=self.initial_lr, weight_decay=self.weight_decay)
         return optimizer, PolyLRScheduler(optimizer, self.initial_lr, self.num_epochs)
 

@@ -23,12 +23,26 @@ def only(monkeypatch):
     return lambda *rows: monkeypatch.setattr(installation, "checks", lambda: iter(rows))
 
 
-def test_something_wrong_exits_with_1_and_prints_the_cure_whole(command, only):
-    cure = "export something=" + "/long" * 60
-    only(installation.Check("a", "ok", "fine"), installation.Check("b", "wrong", "not set", cure))
+def test_something_wrong_exits_with_1(command, only):
+    only(installation.Check("a", "ok", "fine", "unneeded"), installation.Check("b", "wrong", "not there", "get one"))
     result = command("doctor")
     assert result.exit_code == 1
-    assert f"b: {cure}\n" in result.output
+    assert "b: get one\n" in result.output
+    assert "unneeded" not in result.output
+    assert "Paste" not in result.output
+
+
+def test_commands_to_paste_stand_whole_in_one_block(command, only):
+    long = "export something=" + "/long" * 60
+    only(
+        installation.Check("a", "wrong", "not set", command=long),
+        installation.Check("b", "warning", "none", "get one"),
+        installation.Check("c", "ok", "fine", command="unneeded"),
+        installation.Check("d", "wrong", "not there", command="mkdir d"),
+    )
+    output = command("doctor").output
+    assert output.endswith(f":\n\n{long}\nmkdir d\n")
+    assert "unneeded" not in output
 
 
 def test_a_warning_exits_with_0(command, only):

@@ -29,11 +29,29 @@ def test_json_has_the_suffixes(command):
         assert parse(f"nnUNetTrainer{name}").epochs == 3
 
 
-def test_the_table_has_every_trainer_and_its_example_is_one(command):
+def test_one_line_for_each_preset_in_a_hundred_columns(command):
+    lines = command("list").output.splitlines()
+    assert max(map(len, lines)) <= 100
+    for name, preset in PRESETS.items():
+        assert [line.split(maxsplit=1)[1] for line in lines if line.split()[:1] == [name]] == [preset.summary]
+
+
+def test_ablations_stand_under_their_network(command):
+    network = None
+    for line in command("list").output.splitlines():
+        name = line.split()[0] if line else ""
+        if name in PRESETS:
+            network = network if line.startswith(" ") else PRESETS[name].network
+            assert PRESETS[name].network == network
+    assert "\nMCANet " in command("list").output
+    assert "\n  MCANetNoAttention " in command("list").output
+
+
+def test_every_network_has_its_paper_and_the_example_is_a_trainer(command):
     output = command("list").output
-    assert all(f" nnUNetTrainer{name} " in output for name in PRESETS)
+    assert "AxialUNet, GatedAxialUNet, LoGo, MedT: Medical Transformer (arXiv 2102.10662)\n" in output
     parse(output.split("for instance ")[1].split(".")[0])
 
 
 def test_it_is_light(modules_after):
-    assert not modules_after("list") & {"torch", "numpy", "nnunetv2"}
+    assert not modules_after("list") & {"torch", "numpy", "nnunetv2", "rich"}

@@ -4,7 +4,7 @@ from hypothesis import strategies as st
 
 from nnunetv2_ext.errors import UnknownTrainerError
 from nnunetv2_ext.presets import PRESETS
-from nnunetv2_ext.trainers.names import LOSSES, OPTIMIZERS, all_names, parse
+from nnunetv2_ext.trainers.names import LOSSES, OPTIMIZERS, all_names, nearest, parse
 
 
 def test_every_name_says_what_it_was_made_of():
@@ -33,11 +33,20 @@ def test_any_numbers(epochs, iterations):
         ("nnUNetTrainerMBTFEAEB", "nnUNetTrainerMBTFEEAB"),
         ("nnUNetTrainerEGEAdann", "nnUNetTrainerEGEAdan"),
         ("nnUNetTrainerEGEDiceLos", "nnUNetTrainerEGEDiceLoss"),
+        ("nnUNetTrainerEGGE_50epochs_25iters", "nnUNetTrainerEGE"),
+        ("nnUNetTrainerMCANetWithSomethingMoreToIt", "nnUNetTrainerMCANet"),
     ],
 )
 def test_an_unknown_name_gets_the_nearest(name, nearest):
     with pytest.raises(UnknownTrainerError, match=rf"there is no trainer {name}\. Did you mean .*{nearest}\b"):
         parse(name)
+
+
+@pytest.mark.parametrize(
+    "name", ["nnUNetTrainerUMambaBot", "nnUNetTrainer_250epochs", "nnUNetTrainerSwinUNETR", "nnUNetTrainer"]
+)
+def test_a_name_of_another_package_resembles_none_of_ours(name):
+    assert nearest(name) == []
 
 
 @pytest.mark.parametrize(

@@ -4,29 +4,20 @@ nnU-Net asks each module in the folder for an attribute of the trainer's name, a
 file holds nothing and hands on; the folder is no package, and the file's name is one that no other folder will have.
 """
 
-import os
-import sys
-from pathlib import Path
-
 from nnunetv2_ext.errors import UnknownTrainerError
-from nnunetv2_ext.trainers.names import PREFIX
-
-
-def _is_last_folder() -> bool:
-    folders = [folder for folder in os.environ.get("nnUNet_extTrainer", "").split(os.pathsep) if folder.strip()]
-    return bool(folders) and Path(folders[-1]).resolve() == Path(__file__).resolve().parent
+from nnunetv2_ext.trainers.names import PREFIX, nearest
 
 
 def __getattr__(name: str) -> type:
     if not name.startswith(PREFIX):
         raise AttributeError(name)
+    from nnunetv2_ext.trainers.folders import folders_behind_ours, search
     from nnunetv2_ext.trainers.resolve import trainer_class
 
     try:
         return trainer_class(name)
     except UnknownTrainerError as error:
-        if _is_last_folder():
+        # A trainer of another package is not for us to judge. One that looks like ours and that nobody has was mistyped.
+        if nearest(name) and search(name, folders_behind_ours()) is None:
             raise
-        # A folder behind ours may have it, so this is a hint; if none does, nnU-Net raises.
-        print(f"nnunetv2_ext: {error}", file=sys.stderr)
         raise AttributeError(name) from error
