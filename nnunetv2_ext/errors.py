@@ -8,7 +8,8 @@
     ├── InputSizeError        an input that a network can't process; also a ValueError
     ├── CheckpointError       a checkpoint that is corrupt or of another network; also a RuntimeError
     ├── RunExistsError        a training folder that already holds a run; also a RuntimeError
-    └── DatasetError          a dataset that lacks what is needed, or already has it; also a RuntimeError
+    ├── DatasetError          a dataset that lacks what is needed, or already has it; also a RuntimeError
+    └── UnsafeFileError       a model file that is damaged or made to do harm; also a ValueError
 
 They derive from ``SystemExit`` because most of them are raised inside the host's commands, which catch nothing: Python then
 prints the sentence alone and exits with status 1, instead of a stack trace from the depths. In code they are caught like
@@ -46,3 +47,7 @@ class RunExistsError(ExtensionError, RuntimeError):
 
 class DatasetError(ExtensionError, RuntimeError):
     """A dataset whose folders lack what is needed, or already have what would be written."""
+
+
+class UnsafeFileError(ExtensionError, ValueError):
+    """A model file that is damaged, or made to do harm."""

@@ -23,6 +23,7 @@ SUBCOMMANDS = {
     "doctor": Subcommand("doctor", "doctor", "Check the installation, with a cure for what is wrong."),
     "profile": Subcommand("profile", "profile", "Measure what trainers cost: parameters, operations, memory, time."),
     "plan": Subcommand("plan", "plan", "Write plans of a dataset for a preset and a GPU's memory."),
+    "inspect": Subcommand("inspect", "inspect", "Show what a checkpoint or model zip holds, without running anything in it."),
     "demo": Subcommand("demo", "demo", "Try the whole way from data to predictions on a small dataset."),
 }
 

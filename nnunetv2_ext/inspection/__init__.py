@@ -1,0 +1,1 @@
+"""What model files hold, found out without executing anything in them. Imports no torch."""

@@ -1,0 +1,181 @@
+"""What a checkpoint says of itself, and what loading it would import."""
+
+import json
+import re
+import zipfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from math import prod
+from typing import IO, Any
+
+from nnunetv2_ext.errors import UnknownTrainerError, UnsafeFileError
+from nnunetv2_ext.inspection.inert_pickle import LARGEST, Inert, Plain, read
+from nnunetv2_ext.trainers.names import parse
+
+HARMLESS = {
+    "_codecs.encode",
+    "collections.OrderedDict",
+    "numpy.dtype",
+    "numpy._core.multiarray.scalar",
+    "numpy.core.multiarray.scalar",
+    "torch.device",
+    "torch.Size",
+    "torch._utils._rebuild_parameter",
+    "torch._utils._rebuild_tensor_v2",
+    *(
+        f"torch.{kind}Storage"
+        for kind in ("BFloat16", "Bool", "Byte", "Char", "Double", "Float", "Half", "Int", "Long", "Short")
+    ),
+}
+"""what the pickles of nnU-Net's checkpoints name; each makes a value of its arguments and does nothing else"""
+
+HARMLESS_IN_A_PLAN = re.compile(
+    r"dynamic_network_architectures\.architectures\.\w+\.[A-Z]\w*"
+    r"|nnunetv2_ext\.architectures\.[A-Z]\w*"
+    r"|torch\.nn\.(modules\.[a-z]+\.)?[A-Z]\w*"
+)
+"""networks and operations that plans name"""
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """What a checkpoint says of itself; None where it says nothing."""
+
+    trainer: str | None
+    preset: str | None
+    dataset: str | None
+    plans: str | None
+    configuration: str | None
+    fold: str | None
+    epochs: int | None
+    parameters: int | None
+    best_ema_dice: float | None
+    last_dice_per_class: list[float] | None
+    plan: dict[str, Any]
+    versions: dict[str, str]
+    imports: list[str]
+    """what would be imported, and could be called, if it were loaded"""
+    suspicious: list[str]
+    """of the imports, those that no checkpoint of nnU-Net's needs"""
+
+
+def inspect_checkpoint(stream: IO[bytes], name: str, versions: Mapping[str, str]) -> Checkpoint:
+    """Reads the structure of a checkpoint, not its tensors.
+
+    Args:
+        stream: the file.
+        name: what errors call it.
+        versions: those of the run card beside it.
+
+    Raises:
+        UnsafeFileError: if it isn't a checkpoint that torch.save writes, or can't be read to its end.
+    """
+    try:
+        content, imports = read(_pickle_of(stream, name))
+        return _describe(content if isinstance(content, dict) else {}, imports, versions)
+    except UnsafeFileError:
+        raise
+    except Exception as error:  # what a file that is damaged, or made to confuse, raises can be anything
+        raise UnsafeFileError(
+            f"{name} can't be read as a checkpoint ({type(error).__name__}: {error}): it is damaged, or made to mislead. Don't "
+            "load it; get it again from where it comes from."
+        ) from error
+
+
+def versions_of(run_card: bytes) -> dict[str, str]:
+    """The versions in a run card; none if it can't be read."""
+    try:
+        return {str(key): str(value) for key, value in json.loads(run_card)["versions"].items()}
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return {}
+
+
+def _pickle_of(stream: IO[bytes], name: str) -> bytes:
+    """The one pickle in the zip that torch.save writes."""
+    with zipfile.ZipFile(stream) as archive:
+        members = archive.infolist()
+        if any(member.filename.endswith("constants.pkl") for member in members):
+            raise UnsafeFileError(f"{name} is TorchScript, a program, and no checkpoint of nnU-Net's. Don't load it.")
+        pickles = [member for member in members if member.filename.endswith(".pkl")]
+        if len(pickles) != 1 or not re.fullmatch(r"[^/]+/data\.pkl", pickles[0].filename):
+            found = ", ".join(member.filename for member in pickles[:3]) or "none"
+            raise UnsafeFileError(
+                f"{name} is no checkpoint that torch.save wrote: it should hold one pickle, data.pkl in a folder, and holds "
+                f"{found}. Don't load it."
+            )
+        if pickles[0].file_size > LARGEST:
+            raise UnsafeFileError(f"the pickle in {name} has {pickles[0].file_size:,} bytes, more than any checkpoint's.")
+        return archive.read(pickles[0])
+
+
+def _describe(content: dict[str, Any], imports: list[str], versions: Mapping[str, str]) -> Checkpoint:
+    plain = Plain()
+    trainer = plain(content.get("trainer_name"))
+    arguments, log = (_mapping(plain(content.get(key))) for key in ("init_args", "logging"))
+    plans, configuration = _mapping(arguments.get("plans")), arguments.get("configuration")
+    plan = _plan(plans, configuration)
+    named = _named_by(plan)
+    dice = log.get("dice_per_class_or_region")
+    suspicious = {name for name in imports if name not in HARMLESS}
+    suspicious |= {name for name in named if not HARMLESS_IN_A_PLAN.fullmatch(name)}
+    return Checkpoint(
+        trainer=trainer,
+        preset=_preset(trainer),
+        dataset=plans.get("dataset_name"),
+        plans=plans.get("plans_name"),
+        configuration=configuration,
+        fold=None if arguments.get("fold") is None else str(arguments["fold"]),
+        epochs=plain(content.get("current_epoch")),
+        parameters=_parameters(content.get("network_weights")),
+        best_ema_dice=plain(content.get("_best_ema")),
+        last_dice_per_class=dice[-1] if isinstance(dice, list) and dice else None,
+        plan=plan,
+        versions=dict(versions),
+        imports=sorted({*imports, *named}),
+        suspicious=sorted(suspicious),
+    )
+
+
+def _mapping(value: Any) -> dict[str, Any]:
+    return value if isinstance(value, dict) else {}
+
+
+def _preset(trainer: Any) -> str | None:
+    try:
+        return parse(trainer).preset.name if isinstance(trainer, str) else None
+    except UnknownTrainerError:
+        return None
+
+
+def _parameters(weights: Any) -> int | None:
+    """Numbers in all tensors, buffers included; a tensor that two names share counts once."""
+    tensors = weights.items if isinstance(weights, Inert) else weights
+    if not isinstance(tensors, dict):
+        return None
+    sizes: dict[Any, int] = {}
+    for tensor in tensors.values():
+        if isinstance(tensor, Inert) and tensor.name == "torch._utils._rebuild_tensor_v2":
+            (_, _, key, *_), offset, size, *_ = tensor.arguments
+            sizes[key, offset] = prod(size)
+    return sum(sizes.values())
+
+
+def _plan(plans: dict[str, Any], configuration: Any) -> dict[str, Any]:
+    """Patch, batch, spacing and architecture of the configuration; what it inherits is filled in."""
+    configurations = _mapping(plans.get("configurations"))
+    found: dict[str, Any] = {}
+    seen: set[str] = set()
+    while isinstance(configuration, str) and configuration not in seen:
+        seen.add(configuration)
+        values = _mapping(configurations.get(configuration))
+        found = {**values, **found}
+        configuration = values.get("inherits_from")
+    return {key: found[key] for key in ("patch_size", "batch_size", "spacing", "architecture") if key in found}
+
+
+def _named_by(plan: dict[str, Any]) -> set[str]:
+    """What the plan names for nnU-Net to import: the network and the operations that it is built from."""
+    architecture = _mapping(plan.get("architecture"))
+    arguments, needed = _mapping(architecture.get("arch_kwargs")), architecture.get("_kw_requires_import")
+    values = [arguments.get(key) for key in needed if isinstance(key, str)] if isinstance(needed, list) else []
+    return {value for value in (architecture.get("network_class_name"), *values) if isinstance(value, str)}

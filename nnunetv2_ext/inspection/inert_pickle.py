@@ -1,0 +1,127 @@
+"""Reads a pickle without importing or calling anything that it names.
+
+A pickle is a program: it may name any function of any installed module and have it called with any arguments. Here every name
+becomes a class that only remembers what it would have been called with, so the structure can be read and nothing happens.
+"""
+
+import io
+import pickle
+import struct
+from typing import Any, ClassVar
+
+FLOAT_FORMATS = {"f2": "e", "f4": "f", "f8": "d"}
+LARGEST = 1 << 28
+"""bytes; a pickle of a checkpoint, whose tensors are elsewhere, has about a megabyte"""
+
+
+class Inert:
+    """Stands for what a name in the pickle would have made: ``name`` called with ``arguments``."""
+
+    name: ClassVar[str]
+    arguments: tuple[Any, ...]
+    items: dict[Any, Any]
+
+    def __new__(cls, *arguments: Any, **_keywords: Any) -> "Inert":
+        made = super().__new__(cls)
+        made.arguments, made.items = arguments, {}
+        return made
+
+    def __init__(self, *_arguments: Any, **_keywords: Any) -> None:
+        """Nothing: what ``__new__`` keeps is all."""
+
+    # What a pickle does with what it has made. A state is dropped: no tensor and no dictionary keeps anything there.
+    def __setstate__(self, state: Any) -> None:
+        """Nothing."""
+
+    def __setitem__(self, key: Any, value: Any) -> None:
+        self.items[key] = value
+
+    def append(self, item: Any) -> None:
+        self.items[len(self.items)] = item
+
+    def extend(self, items: Any) -> None:
+        for item in items:
+            self.append(item)
+
+    def add(self, item: Any) -> None:
+        self.append(item)
+
+
+class InertUnpickler(pickle._Unpickler):
+    """Python's own unpickler in Python, whose memo is a dictionary: the one in C allocates what a pickle asks for."""
+
+    def __init__(self, file: io.BytesIO) -> None:
+        super().__init__(file)
+        self._classes: dict[str, type[Inert]] = {}
+
+    @property
+    def names(self) -> list[str]:
+        """What would be imported, as ``module.name``."""
+        return sorted(self._classes)
+
+    def find_class(self, module: str, name: str) -> type[Inert]:
+        full = f"{module}.{name}"
+        if full not in self._classes:
+            self._classes[full] = type("Inert", (Inert,), {"name": full})
+        return self._classes[full]
+
+    def get_extension(self, code: int) -> None:
+        # A name behind a number, known only to the program that registered it.
+        raise pickle.UnpicklingError(f"it asks for extension {code} of copyreg")
+
+    def persistent_load(self, identifier: Any) -> Any:
+        return identifier
+
+
+def read(data: bytes) -> tuple[Any, list[str]]:
+    """The structure, and the names that would be imported if it were unpickled.
+
+    Raises:
+        UnpicklingError: if the pickle can't be read to its end.
+    """
+    unpickler = InertUnpickler(io.BytesIO(data))
+    try:
+        return unpickler.load(), unpickler.names
+    except pickle.UnpicklingError:
+        raise
+    except Exception as error:  # what a pickle that is damaged, or made to confuse, raises can be anything
+        raise pickle.UnpicklingError(f"{type(error).__name__}: {error}") from error
+
+
+class Plain:
+    """Turns what was read into Python's own numbers, lists and dictionaries; what can't be turned is None.
+
+    A structure that refers to itself, or to the same part over and over, has no end: it is given up after ``LIMIT`` parts.
+    """
+
+    LIMIT = 2_000_000
+
+    def __init__(self) -> None:
+        self._parts = 0
+
+    def __call__(self, value: Any) -> Any:
+        self._parts += 1
+        if self._parts > self.LIMIT:
+            raise pickle.UnpicklingError("it has no end")
+        if isinstance(value, (str, int, float, bool, type(None))):
+            return value
+        if isinstance(value, (list, tuple)):
+            return [self(item) for item in value]
+        if isinstance(value, dict):
+            return {str(key): self(item) for key, item in value.items() if isinstance(key, (str, int))}
+        if isinstance(value, Inert) and value.name.endswith(".multiarray.scalar"):
+            return _scalar(*value.arguments)
+        if isinstance(value, Inert) and value.name == "collections.OrderedDict":
+            return self(value.items)
+        return None
+
+
+def _scalar(kind: Any, data: Any) -> float | None:
+    """A number of numpy's, from its type and its bytes."""
+    if isinstance(data, Inert) and data.name == "_codecs.encode":
+        data = data.arguments[0].encode("latin1")  # how bytes are written in protocol 2
+    code = kind.arguments[0] if isinstance(kind, Inert) and kind.arguments else None
+    if code not in FLOAT_FORMATS or not isinstance(data, bytes):
+        return None
+    (number,) = struct.unpack(f"<{FLOAT_FORMATS[code]}", data)
+    return float(number)

@@ -1,0 +1,102 @@
+"""What a model zip holds: the archives that nnUNetv2_export_model_to_zip writes."""
+
+import pickle
+import stat
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath, PureWindowsPath
+
+from nnunetv2_ext.errors import UnsafeFileError
+from nnunetv2_ext.inspection.checkpoint import HARMLESS, Checkpoint, inspect_checkpoint, versions_of
+from nnunetv2_ext.inspection.inert_pickle import LARGEST, read
+
+RUN_CARD = "run_card.json"
+"""which trainers write beside their checkpoints"""
+
+HARMLESS_IN_POSTPROCESSING = {
+    *HARMLESS,
+    "nnunetv2.postprocessing.remove_connected_components.remove_all_but_largest_component_from_segmentation",
+}
+
+
+@dataclass(frozen=True)
+class Pickle:
+    """A pickle beside the checkpoints, such as postprocessing.pkl, which nnUNetv2_apply_postprocessing loads."""
+
+    imports: list[str]
+    suspicious: list[str]
+
+
+def inspect_file(file: Path) -> dict[str, Checkpoint | Pickle]:
+    """What is in a checkpoint or a model zip, by the name of the member that holds it; a checkpoint's own is empty.
+
+    Raises:
+        UnsafeFileError: if it is neither of the two, is damaged, or would write outside its folder when it is unpacked.
+    """
+    try:
+        with zipfile.ZipFile(file) as archive:
+            members = archive.infolist()
+            refuse_unsafe_members(members, str(file))
+            if any(PurePosixPath(member.filename).name in ("data.pkl", "constants.pkl") for member in members):
+                return {"": _checkpoint_file(file)}
+            return _inspect_members(archive, members, file)
+    except (OSError, zipfile.BadZipFile, NotImplementedError) as error:
+        raise UnsafeFileError(
+            f"{file} can't be read ({error}). It should be a checkpoint (.pth) or a zip of nnUNetv2_export_model_to_zip: get "
+            "it again from where it comes from."
+        ) from error
+
+
+def refuse_unsafe_members(members: list[zipfile.ZipInfo], name: str) -> None:
+    """Refuses members that unpacking could write to another place than their own.
+
+    Raises:
+        UnsafeFileError: if one has a path that leaves the folder, is no regular file, or is there twice.
+    """
+    seen: set[str] = set()
+    for member in members:
+        path = PurePosixPath(member.filename.replace("\\", "/"))
+        if path.is_absolute() or ".." in path.parts or PureWindowsPath(member.filename).drive:
+            problem = "climbs out of its folder"
+        elif stat.S_IFMT(member.external_attr >> 16) not in (0, stat.S_IFREG, stat.S_IFDIR):
+            problem = "is a link or a device, no file"
+        elif member.filename in seen:
+            problem = "is in it twice, so that one hides the other"
+        else:
+            seen.add(member.filename)
+            continue
+        raise UnsafeFileError(f"{name} is refused: its member {member.filename} {problem}. Don't unpack it.")
+
+
+def _checkpoint_file(file: Path) -> Checkpoint:
+    card = file.parent / RUN_CARD
+    with file.open("rb") as stream:
+        return inspect_checkpoint(stream, str(file), versions_of(card.read_bytes()) if card.is_file() else {})
+
+
+def _inspect_members(archive: zipfile.ZipFile, members: list[zipfile.ZipInfo], file: Path) -> dict[str, Checkpoint | Pickle]:
+    cards = {str(PurePosixPath(name).parent): name for name in archive.namelist() if PurePosixPath(name).name == RUN_CARD}
+    found: dict[str, Checkpoint | Pickle] = {}
+    for member in members:
+        name = f"{member.filename} in {file}"
+        if member.filename.endswith(".pth"):
+            card = cards.get(str(PurePosixPath(member.filename).parent))
+            with archive.open(member) as stream:
+                found[member.filename] = inspect_checkpoint(stream, name, versions_of(archive.read(card)) if card else {})
+        elif member.filename.endswith((".pkl", ".pickle")):
+            found[member.filename] = _inspect_pickle(archive, member, name)
+    if not any(isinstance(part, Checkpoint) for part in found.values()):
+        raise UnsafeFileError(
+            f"{file} holds no checkpoint (.pth): it is no model zip. nnUNetv2_export_model_to_zip writes one."
+        )
+    return found
+
+
+def _inspect_pickle(archive: zipfile.ZipFile, member: zipfile.ZipInfo, name: str) -> Pickle:
+    if member.file_size > LARGEST:
+        raise UnsafeFileError(f"{name} has {member.file_size:,} bytes, more than any pickle of nnU-Net's.")
+    try:
+        _, imports = read(archive.read(member))
+    except pickle.UnpicklingError as error:
+        raise UnsafeFileError(f"{name} can't be read ({error}): it is damaged, or made to mislead. Don't load it.") from error
+    return Pickle(imports, [found for found in imports if found not in HARMLESS_IN_POSTPROCESSING])

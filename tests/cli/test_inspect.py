@@ -1,0 +1,54 @@
+"""``nnUNetv2_ext inspect``"""
+
+import json
+import pickle
+
+import pytest
+import torch
+
+from tests.inspection.hostile import Touch, checkpoint
+
+
+@pytest.fixture
+def harmless(tmp_path):
+    content = {"trainer_name": "nnUNetTrainerEGE", "current_epoch": 7, "network_weights": {"a": torch.zeros(2, 3)}}
+    torch.save(content, tmp_path / "checkpoint_best.pth")
+    return tmp_path / "checkpoint_best.pth"
+
+
+def test_a_harmless_checkpoint(command, harmless):
+    result = command("inspect", str(harmless))
+    assert result.exit_code == 0, result.output
+    lines = [line.split() for line in result.output.splitlines()]
+    assert ["trainer", "nnUNetTrainerEGE"] in lines
+    assert ["preset", "EGE"] in lines
+    assert ["parameters", "6", "with", "buffers"] in lines
+    assert ["dataset", "not", "said"] in lines
+
+
+def test_json(command, harmless):
+    report = json.loads(command("inspect", str(harmless), "--json").stdout)
+    assert report["safe"] is True
+    assert (report["parts"][0]["epochs"], report["parts"][0]["parameters"]) == (7, 6)
+
+
+@pytest.mark.parametrize("arguments", [[], ["--json"]])
+def test_what_would_run_is_said_does_not_run_and_exits_with_1(command, tmp_path, arguments):
+    touched = tmp_path / "was here"
+    file = checkpoint(tmp_path / "hostile.pth", pickle.dumps(Touch(touched)))
+    result = command("inspect", str(file), *arguments)
+    assert result.exit_code == 1
+    assert "posix.system" in result.output
+    assert not touched.exists()
+
+
+def test_what_is_no_model_file_is_a_sentence(command, tmp_path):
+    (tmp_path / "notes.txt").write_text("nothing")
+    result = command("inspect", str(tmp_path / "notes.txt"))
+    assert result.exit_code == 1
+    assert result.output.startswith(f"{tmp_path}/notes.txt can't be read")
+    assert result.output.count("\n") == 1
+
+
+def test_it_imports_no_torch(modules_after, harmless):
+    assert not modules_after("inspect", str(harmless)) & {"torch", "numpy", "nnunetv2"}

@@ -1,0 +1,113 @@
+import json
+import pickle
+from io import BytesIO
+from pathlib import Path
+
+import pytest
+import torch
+
+from nnunetv2_ext.errors import UnsafeFileError
+from nnunetv2_ext.inspection.checkpoint import inspect_checkpoint, versions_of
+from tests.inspection.hostile import BROKEN, checkpoint, opcodes
+from tests.trainers.runs import make_trainer
+
+
+def inspected(file, versions=()):
+    with file.open("rb") as stream:
+        return inspect_checkpoint(stream, str(file), dict(versions))
+
+
+def test_it_says_what_torch_would_have_loaded(tmp_path, monkeypatch):
+    trainer = make_trainer("nnUNetTrainerEGEAdan_3epochs", tmp_path, monkeypatch)
+    trainer.initialize()
+    trainer.logger.log("dice_per_class_or_region", [0.25, 0.5], 0)
+    trainer._best_ema = 0.375
+    file = tmp_path / "checkpoint_best.pth"
+    trainer.save_checkpoint(str(file))
+    found = inspected(file, {"torch": "1"})
+    assert (found.trainer, found.preset) == ("nnUNetTrainerEGEAdan_3epochs", "EGE")
+    assert (found.dataset, found.plans, found.configuration, found.fold) == ("Dataset999_Tiny", "nnUNetPlans", "3d", "0")
+    assert (found.epochs, found.best_ema_dice, found.last_dice_per_class) == (1, 0.375, [0.25, 0.5])
+    tensors = torch.load(file, weights_only=False)["network_weights"]
+    assert found.parameters == sum(tensor.numel() for tensor in tensors.values())
+    assert (found.plan["patch_size"], found.plan["batch_size"]) == ([16, 16, 16], 2)
+    assert found.versions == {"torch": "1"}
+    assert "torch._utils._rebuild_tensor_v2" in found.imports
+    assert found.suspicious == []
+
+
+def test_a_checkpoint_that_says_nothing(tmp_path):
+    torch.save({"weights": torch.zeros(3)}, tmp_path / "other.pth")
+    found = inspected(tmp_path / "other.pth")
+    assert (found.trainer, found.preset, found.epochs, found.parameters, found.plan) == (None, None, None, None, {})
+
+
+def test_a_tensor_under_two_names_counts_once(tmp_path):
+    weight = torch.zeros(3, 4)
+    torch.save({"network_weights": {"a": weight, "b": weight, "c": torch.zeros(5)}}, tmp_path / "shared.pth")
+    assert inspected(tmp_path / "shared.pth").parameters == 17
+
+
+@pytest.mark.parametrize("way", opcodes(Path()))
+def test_what_would_run_is_suspicious_and_does_not_run(way, tmp_path):
+    file = tmp_path / "was here"
+    found = inspected(checkpoint(tmp_path / "hostile.pth", opcodes(file)[way]))
+    assert len(found.suspicious) == 1
+    assert not file.exists()
+
+
+@pytest.mark.parametrize(
+    "named", ["subprocess.Popen", "torch.nn.modules.module.torch.hub.load", "nnunetv2_ext.architectures.ege.os.system"]
+)
+@pytest.mark.parametrize("place", ["network_class_name", "conv_op"])
+def test_what_a_plan_names_is_suspicious_if_it_is_no_network(named, place, tmp_path):
+    architecture = {"network_class_name": "torch.nn.Conv2d", "arch_kwargs": {}, "_kw_requires_import": ["conv_op"]}
+    (architecture if place == "network_class_name" else architecture["arch_kwargs"])[place] = named
+    plans = {"configurations": {"2d": {"inherits_from": "base"}, "base": {"architecture": architecture}}}
+    torch.save({"init_args": {"plans": plans, "configuration": "2d"}}, tmp_path / "a.pth")
+    assert inspected(tmp_path / "a.pth").suspicious == [named]
+
+
+def test_plans_that_inherit_from_each_other_have_an_end(tmp_path):
+    plans = {"configurations": {"2d": {"inherits_from": "3d", "batch_size": 2}, "3d": {"inherits_from": "2d"}}}
+    torch.save({"init_args": {"plans": plans, "configuration": "2d"}}, tmp_path / "a.pth")
+    assert inspected(tmp_path / "a.pth").plan == {"batch_size": 2}
+
+
+@pytest.mark.parametrize("what", BROKEN)
+def test_a_broken_pickle_is_refused(what, tmp_path):
+    file = checkpoint(tmp_path / "broken.pth", BROKEN[what])
+    with pytest.raises(UnsafeFileError, match=r"broken.pth can't be read as a checkpoint .*Don't load it"):
+        inspected(file)
+
+
+@pytest.mark.parametrize("member", ["data.pkl", "a/b/data.pkl", "archive/other.pkl", "archive/data.txt"])
+def test_a_pickle_in_another_place_is_refused(member, tmp_path):
+    with pytest.raises(UnsafeFileError, match=r"odd.pth is no checkpoint that torch.save wrote: it should hold one pickle"):
+        inspected(checkpoint(tmp_path / "odd.pth", pickle.dumps({}), member=member))
+
+
+def test_a_program_is_refused(tmp_path):
+    torch.jit.save(torch.jit.script(torch.nn.ReLU()), tmp_path / "script.pth")
+    with pytest.raises(UnsafeFileError, match=r"script.pth is TorchScript, a program"):
+        inspected(tmp_path / "script.pth")
+
+
+def test_a_pickle_larger_than_any_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr("nnunetv2_ext.inspection.checkpoint.LARGEST", 10)
+    with pytest.raises(UnsafeFileError, match=r"the pickle in large.pth has .* bytes, more than any"):
+        inspect_checkpoint(BytesIO(checkpoint(tmp_path / "a", pickle.dumps("long text")).read_bytes()), "large.pth", {})
+
+
+@pytest.mark.parametrize(
+    ("card", "versions"),
+    [
+        (json.dumps({"versions": {"torch": "2.4"}}), {"torch": "2.4"}),
+        ("{}", {}),
+        ("[]", {}),
+        ("cut of", {}),
+        ('{"versions": 1}', {}),
+    ],
+)
+def test_versions_of_a_run_card(card, versions):
+    assert versions_of(card.encode()) == versions

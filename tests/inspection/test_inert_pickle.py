@@ -1,0 +1,53 @@
+import collections
+import pickle
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from nnunetv2_ext.inspection.inert_pickle import Plain, read
+from tests.inspection.hostile import BROKEN, opcodes
+
+
+@pytest.mark.parametrize("way", opcodes(Path()))
+def test_what_a_pickle_names_is_said_and_not_run(way, tmp_path):
+    file = tmp_path / "was here"
+    _, names = read(opcodes(file)[way])
+    assert len(names) == 1
+    assert names[0].endswith("system")
+    assert not file.exists()
+
+
+def test_the_pickles_would_run_if_they_were_unpickled(tmp_path):
+    ways = ("reduce, protocol 2", "reduce, protocol 5", "inst", "obj")
+    for number, way in enumerate(ways):
+        pickle.loads(opcodes(tmp_path / str(number))[way])
+    assert len(list(tmp_path.iterdir())) == len(ways)
+
+
+@pytest.mark.parametrize("what", BROKEN)
+def test_a_broken_pickle_is_refused(what):
+    with pytest.raises(pickle.UnpicklingError):
+        read(BROKEN[what])
+
+
+@pytest.mark.parametrize("protocol", range(2, pickle.HIGHEST_PROTOCOL + 1))
+def test_plain_values_are_read(protocol):
+    value = {"a": [1, 2.5, None, True, "text"], "b": (np.float32(0.25), np.float64(-3)), "c": collections.OrderedDict(d=1)}
+    content, names = read(pickle.dumps(value, protocol=protocol))
+    assert Plain()(content) == {"a": [1, 2.5, None, True, "text"], "b": [0.25, -3.0], "c": {"d": 1}}
+    assert {name.split(".")[0] for name in names} <= {"collections", "numpy", "_codecs"}
+
+
+def test_arrays_and_objects_are_left_out():
+    content, _ = read(pickle.dumps([np.zeros(3), {1, 2}, Path("a")]))
+    assert Plain()(content) == [None, None, None]
+
+
+def test_a_structure_without_an_end_is_given_up(monkeypatch):
+    monkeypatch.setattr(Plain, "LIMIT", 10_000)
+    laughs = [0]
+    for _ in range(60):
+        laughs = [laughs, laughs]
+    with pytest.raises(pickle.UnpicklingError, match="no end"):
+        Plain()(read(pickle.dumps(laughs))[0])
