@@ -2,7 +2,7 @@
 
     python scripts/benchmark.py
 
-One process; what is compared takes turns. Nothing is timed before it was checked to equal the plain form. Writes
+One process; what is compared takes turns. Nothing is timed before it was checked to equal the plain operations. Writes
 docs/performance.json (performance-gpu.json on a GPU) and the tables of docs/performance.md.
 """
 
@@ -29,7 +29,7 @@ from rich.progress import track
 from torch import Tensor, nn
 
 from nnunetv2_ext.architectures import EGE, EGEUNet
-from nnunetv2_ext.architectures.blocks.recompute import Form
+from nnunetv2_ext.architectures.recompute.modes import Recompute
 from nnunetv2_ext.planning.memory import step_memory
 from nnunetv2_ext.planning.stock import stock_architecture, stock_arguments
 from nnunetv2_ext.profiling.case import case_of_patch
@@ -40,7 +40,7 @@ from nnunetv2_ext.trainers.names import PREFIX
 
 DOCS = Path(__file__).parent.parent / "docs"
 PACKAGES = ("torch", "nnunetv2", "dynamic-network-architectures", "adan-pytorch", "timm", "nnunetv2-ext")
-FORMS: tuple[Form, ...] = ("plain", "fast", "frugal")
+MODES: tuple[Recompute, ...] = ("none", "selective", "full")
 PARTS: dict[str, dict[str, Any]] = {"MBTFE + EAB": {"ghpa_stages": [], "gab": False}, "EGE": {}}
 WIDE = [32, 64, 128, 256, 320, 320]
 HIPPOCAMPUS = (40, 56, 40)
@@ -121,13 +121,13 @@ def everything(network: nn.Module, run: Callable[[Tensor], list[Tensor]], x: Ten
 
 
 def check_forms() -> None:
-    """Raises unless every form gives the plain one's outputs, gradients and running statistics, in float64."""
+    """Raises unless every mode of recomputation gives the outputs of "none", gradients and running statistics, in float64."""
     x, arguments = torch.randn(1, 1, 16, 16, 16, dtype=torch.float64), plan([6, 8, 10, 12])
     for parts in PARTS.values():
         weights = EGE(**parts, **arguments).double().state_dict()
         results = []
-        for form, compiled in product(FORMS, (False, True)):
-            network = EGE(form=form, **parts, **arguments).double()
+        for recompute, compiled in product(MODES, (False, True)):
+            network = EGE(recompute=recompute, **parts, **arguments).double()
             network.load_state_dict(weights)
             run = torch.compile(network, backend="aot_eager") if compiled else network
             results.append(everything(network, run, x))
@@ -152,7 +152,7 @@ def check_light() -> None:
 
 
 def forms(rounds: int, size: int, batch: int, device: str) -> list[Row]:
-    """A training step of stock networks and of EGE in each form; on a GPU also compiled, as the host does."""
+    """A training step of stock networks and of EGE in each mode of recomputation; on a GPU also compiled, as the host does."""
     check_forms()
     arguments, gpu = plan(WIDE), device == "cuda"
     builders: dict[str, Callable[[], nn.Module]] = {
@@ -160,8 +160,8 @@ def forms(rounds: int, size: int, batch: int, device: str) -> list[Row]:
         "ResidualEncoderUNet M": lambda: residual(arguments),
     }
     for name, parts in PARTS.items():
-        for form in FORMS:
-            builders[f"{name}, {form}"] = lambda parts=parts, form=form: EGE(form=form, **parts, **arguments)  # type: ignore[misc]
+        for recompute in MODES:
+            builders[f"{name}, {recompute}"] = partial(EGE, recompute=recompute, **parts, **arguments)
     x = torch.randn(batch, 1, size, size, size, device=device)
     rows: dict[str, Row] = {}
     actions: dict[str, Callable[[], None]] = {}
@@ -208,7 +208,7 @@ def measured_peak(action: Callable[[], None]) -> float:
 
 
 def light(rounds: int, device: str) -> list[Row]:
-    """EGEUNet beside stock on the Hippocampus plan: a training step, and inference; on a processor also on all its cores."""
+    """EGEUNet beside stock on the Hippocampus plan: a training step, and inference; on a CPU also on all cores."""
     check_light()
     arguments, x = plan(WIDE[:4]), torch.randn(2, 1, *HIPPOCAMPUS, device=device)
     networks = {name: build(**arguments).to(device) for name, build in LIGHT.items()}
@@ -308,10 +308,10 @@ def write(results: dict[str, list[Row]], where: dict[str, Any], name: str) -> No
 
 @click.command(epilog="Example: python scripts/benchmark.py --rounds 5 --threads 1")
 @click.option("--rounds", default=5, show_default=True, help="Times that each is timed, after one that isn't.")
-@click.option("--threads", default=1, show_default=True, help="Threads, on a processor.")
-@click.option("--size", type=int, help="Edge of the patch for the forms; 128 on a GPU, 64 on a processor by default.")
+@click.option("--threads", default=1, show_default=True, help="Threads, on a CPU.")
+@click.option("--size", type=int, help="Edge of the patch for the forms; 128 on a GPU, 64 on a CPU by default.")
 def main(rounds: int, threads: int, size: int | None) -> None:
-    """Times everything on the GPU where there is one, else on the processor."""
+    """Times everything on the GPU where there is one, else on the CPU."""
     device = "cuda" if torch.cuda.is_available() else "cpu"
     torch.set_num_threads(threads)
     usual, batch = (128, 2) if device == "cuda" else (64, 1)

@@ -22,17 +22,17 @@ def key(name: str, official_key: str) -> str | list[str] | None:
 
 
 def build_fast(name: str, config: dict) -> nn.Module | None:
-    """The same, in the form that makes activations again."""
-    return _in_form(build(name, config), "fast")
+    """The same with activations recomputed (``recompute="selective"``)."""
+    return _with_recompute(build(name, config), "selective")
 
 
 def build_frugal(name: str, config: dict) -> nn.Module | None:
-    """The same, in the form that makes whole blocks again."""
-    return _in_form(build(name, config), "frugal")
+    """The same with whole blocks recomputed (``recompute="full"``)."""
+    return _with_recompute(build(name, config), "full")
 
 
-def _in_form(module: nn.Module | None, form: str) -> nn.Module | None:
+def _with_recompute(module: nn.Module | None, mode: str) -> nn.Module | None:
     for part in module.modules() if module is not None else ():
-        if hasattr(part, "form"):
-            part.form = form
+        if hasattr(part, "recompute"):
+            part.recompute = mode
     return module

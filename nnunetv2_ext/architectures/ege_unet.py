@@ -10,11 +10,12 @@ from typing_extensions import Unpack
 
 from nnunetv2_ext.architectures.blocks.gab import GAB, foreground_evidence
 from nnunetv2_ext.architectures.blocks.ghpa import GHPA
+from nnunetv2_ext.architectures.cpu.dispatch import is_eager_cpu
+from nnunetv2_ext.architectures.cpu.layout import channels_first
+from nnunetv2_ext.architectures.cpu.pooling import max_pool, pooled_group_norm
 from nnunetv2_ext.architectures.network import Network, keep_in_graph
 from nnunetv2_ext.architectures.operations import operations, resize
 from nnunetv2_ext.architectures.plan import Plan, PlanArguments
-from nnunetv2_ext.architectures.processor.layout import channels_first, runs_plainly_on_a_processor
-from nnunetv2_ext.architectures.processor.pooling import max_pool, pooled_group_norm
 from nnunetv2_ext.errors import PlanError
 
 CHANNELS = (8, 16, 24, 32, 48, 64)
@@ -44,7 +45,7 @@ class PooledGroupNorm(nn.GroupNorm):
         self.stride = stride
 
     def forward(self, x: Tensor) -> Tensor:
-        if x.requires_grad and runs_plainly_on_a_processor(x):
+        if x.requires_grad and is_eager_cpu(x):
             return pooled_group_norm(x, self.weight, self.bias, self.num_groups, self.eps, self.stride)
         return max_pool(super().forward(channels_first(x)), self.stride)
 
@@ -116,7 +117,7 @@ class EGEUNetDecoder(nn.Module):
         self.deep_supervision = plan.deep_supervision
         self.region_based = region_based
         self.masks = bridges and masks
-        # From the coarsest to the finest, and named, as in the host: it knows 'seg_layers' when it loads pretrained weights.
+        # Order (coarsest first) and names are nnU-Net's: it looks for 'seg_layers' when it loads pretrained weights.
         self.stages = nn.ModuleList()
         self.seg_layers = nn.ModuleList()
         self.bridges = nn.ModuleList()

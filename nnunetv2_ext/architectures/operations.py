@@ -6,7 +6,7 @@ from typing import NamedTuple
 from torch import Tensor, nn
 from torch.nn import functional
 
-from nnunetv2_ext.architectures.narrow_convolutions import (
+from nnunetv2_ext.architectures.cpu.convolutions import (
     Depthwise1d,
     Depthwise2d,
     Depthwise3d,
@@ -17,8 +17,8 @@ from nnunetv2_ext.architectures.narrow_convolutions import (
     Pointwise2d,
     Pointwise3d,
 )
-from nnunetv2_ext.architectures.processor.interpolation import LONGEST_AXIS, interpolate_by_products
-from nnunetv2_ext.architectures.processor.layout import runs_plainly_on_a_processor
+from nnunetv2_ext.architectures.cpu.dispatch import is_eager_cpu
+from nnunetv2_ext.architectures.cpu.interpolation import LONGEST_AXIS, interpolate_by_matmul
 from nnunetv2_ext.errors import PlanError
 
 
@@ -121,7 +121,7 @@ def resize(x: Tensor, size: Sequence[int], *, align_corners: bool = True) -> Ten
     """Linear interpolation of ``(N, C, *spatial)`` to ``(N, C, *size)``."""
     if tuple(x.shape[2:]) == tuple(size):
         return x
-    if runs_plainly_on_a_processor(x) and max(x.shape[2:]) <= LONGEST_AXIS:
-        return interpolate_by_products(x, size, align_corners=align_corners)
+    if is_eager_cpu(x) and max(x.shape[2:]) <= LONGEST_AXIS:
+        return interpolate_by_matmul(x, size, align_corners=align_corners)
     mode = operations(len(size)).interpolation
     return functional.interpolate(x, size=list(size), mode=mode, align_corners=align_corners)

@@ -6,8 +6,8 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
-from nnunetv2_ext.architectures.blocks import CrossAxisAttention
-from nnunetv2_ext.architectures.mca_net import MCADecoder, interpolate
+from nnunetv2_ext.architectures.mca_net.cross_axis_attention import CrossAxisAttention
+from nnunetv2_ext.architectures.mca_net.decoder import MCADecoder, interpolate
 from nnunetv2_ext.architectures.operations import per_axis
 from nnunetv2_ext.architectures.plan import Plan
 from tests.ports.port import Port, rename

@@ -7,7 +7,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from nnunetv2_ext.architectures import AxialUNet, LoGo
-from nnunetv2_ext.architectures.blocks import AxialAttention, AxialBlock
+from nnunetv2_ext.architectures.medical_transformer.axial_attention import AxialAttention
+from nnunetv2_ext.architectures.medical_transformer.axial_block import AxialBlock
 from tests.ports.port import Port, accept_any_shape, rename
 
 POSITION = {"": "with", "_dynamic": "gated", "_wopos": "without"}

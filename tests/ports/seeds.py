@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from torch import nn
 
 from nnunetv2_ext.architectures.blocks import EAB, MBTFE, Gate, SpatialAttention
-from nnunetv2_ext.architectures.encoder import PlainConvEncoder
 from nnunetv2_ext.architectures.plan import Plan
+from nnunetv2_ext.architectures.unet.encoder import PlainConvEncoder
 from tests.ports.port import Port, rename
 
 HOST = {

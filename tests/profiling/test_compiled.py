@@ -34,9 +34,9 @@ def test_what_lies_before_a_learned_slope_is_kept() -> None:
 def test_the_forms_keep_less_when_they_are_compiled_too() -> None:
     """At a size where maps outweigh weights."""
 
-    def kept(form: str) -> int:
-        return kept_when_compiled(lambda: EGE(form=form, **arguments("3d")), (1, 1, 32, 32, 32))  # type: ignore[arg-type]
+    def kept(recompute: str) -> int:
+        return kept_when_compiled(lambda: EGE(recompute=recompute, **arguments("3d")), (1, 1, 32, 32, 32))  # type: ignore[arg-type]
 
-    plain, fast, frugal = (kept(form) for form in ("plain", "fast", "frugal"))
-    assert fast < 0.6 * plain
-    assert frugal < 0.75 * fast
+    none, selective, full = (kept(recompute) for recompute in ("none", "selective", "full"))
+    assert selective < 0.6 * none
+    assert full < 0.75 * selective

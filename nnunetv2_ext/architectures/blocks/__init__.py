@@ -1,9 +1,6 @@
-"""The building blocks, one paper's idea per file, each one class for 2D and 3D."""
+"""Building blocks that several networks share, one paper's idea per file, each one class for 2D and 3D."""
 
-from nnunetv2_ext.architectures.blocks.axial_attention import AxialAttention
-from nnunetv2_ext.architectures.blocks.axial_block import AxialBlock
 from nnunetv2_ext.architectures.blocks.convolution import ConvBlock, ConvStack
-from nnunetv2_ext.architectures.blocks.cross_axis_attention import CrossAxisAttention
 from nnunetv2_ext.architectures.blocks.eab import EAB
 from nnunetv2_ext.architectures.blocks.gab import GAB
 from nnunetv2_ext.architectures.blocks.gate import Gate
@@ -12,17 +9,4 @@ from nnunetv2_ext.architectures.blocks.layer_norm import ChannelLayerNorm
 from nnunetv2_ext.architectures.blocks.mbtfe import MBTFE
 from nnunetv2_ext.architectures.blocks.spatial_attention import SpatialAttention
 
-__all__ = [
-    "EAB",
-    "GAB",
-    "GHPA",
-    "MBTFE",
-    "AxialAttention",
-    "AxialBlock",
-    "ChannelLayerNorm",
-    "ConvBlock",
-    "ConvStack",
-    "CrossAxisAttention",
-    "Gate",
-    "SpatialAttention",
-]
+__all__ = ["EAB", "GAB", "GHPA", "MBTFE", "ChannelLayerNorm", "ConvBlock", "ConvStack", "Gate", "SpatialAttention"]

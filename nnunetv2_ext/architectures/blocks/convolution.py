@@ -1,4 +1,4 @@
-"""The host's convolution block (convolution, dropout, norm, nonlinearity), with each tensor under one state-dict key."""
+"""nnU-Net's convolution block (convolution, dropout, norm, nonlinearity), with each tensor under one state-dict key."""
 
 from collections.abc import Sequence
 from functools import partial
@@ -6,10 +6,10 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from nnunetv2_ext.architectures.blocks.deferred import Map, made
-from nnunetv2_ext.architectures.blocks.normalised import chain
-from nnunetv2_ext.architectures.blocks.recompute import Form, in_form
 from nnunetv2_ext.architectures.operations import dimensions_of, per_axis, same_padding
+from nnunetv2_ext.architectures.recompute.lazy import FeatureMap, materialize
+from nnunetv2_ext.architectures.recompute.modes import Recompute, run_block
+from nnunetv2_ext.architectures.recompute.norm_activation import lazy_chain
 
 
 class ConvBlock(nn.Sequential):
@@ -90,7 +90,7 @@ class ConvStack(nn.Sequential):
         out_channels: int,
         *,
         stride: int | Sequence[int] = 1,
-        form: Form = "plain",
+        recompute: Recompute = "none",
         **block_arguments: Any,
     ) -> None:
         super().__init__(
@@ -105,11 +105,12 @@ class ConvStack(nn.Sequential):
                 for index in range(count)
             )
         )
-        self.form: Form = form
+        self.recompute: Recompute = recompute
 
     def forward(self, x: Tensor) -> Tensor:
-        return made(self.deferred(x))
+        return materialize(self.lazy(x))
 
-    def deferred(self, x: Tensor) -> Map:
-        """The same, to be made when it is needed, where the form has it so."""
-        return in_form("plain" if self.form == "plain" else "fast", self, super().forward, partial(chain, self), x)
+    def lazy(self, x: Tensor) -> FeatureMap:
+        """The same as a lazy feature map, if the block recomputes."""
+        recompute: Recompute = "none" if self.recompute == "none" else "selective"
+        return run_block(recompute, self, super().forward, partial(lazy_chain, self), x)

@@ -7,12 +7,12 @@ import torch
 from torch import Tensor, nn
 
 from nnunetv2_ext.architectures.blocks.convolution import ConvBlock
-from nnunetv2_ext.architectures.blocks.deferred import Map, made
 from nnunetv2_ext.architectures.blocks.gate import Gate
-from nnunetv2_ext.architectures.blocks.normalised import chain
-from nnunetv2_ext.architectures.blocks.recompute import Form, in_form
 from nnunetv2_ext.architectures.blocks.spatial_attention import SpatialAttention
 from nnunetv2_ext.architectures.operations import operations, per_axis
+from nnunetv2_ext.architectures.recompute.lazy import FeatureMap, materialize
+from nnunetv2_ext.architectures.recompute.modes import Recompute, run_block
+from nnunetv2_ext.architectures.recompute.norm_activation import lazy_chain
 from nnunetv2_ext.errors import InputSizeError, PlanError
 
 
@@ -33,7 +33,7 @@ class EAB(nn.Module):
         convolution: ``torch.nn.Conv2d`` or ``torch.nn.Conv3d``.
         block_arguments: norm, nonlinearity and so on of the plan's ConvBlock.
         dimensions: number of spatial dimensions.
-        form: how a training step is computed, see ``MBTFE``.
+        recompute: mode of activation recomputation, see ``nnunetv2_ext.architectures.recompute``.
 
     Shape:
         three tensors ``(N, channels[i], *spatial[i])`` to a list of the same, where spatial[i] = strides[i] * spatial[i + 1].
@@ -51,7 +51,7 @@ class EAB(nn.Module):
         strides: Sequence[int | Sequence[int]] = (2, 2),
         kernel_sizes: Sequence[int | Sequence[int]] = (3, 3, 3),
         block_arguments: dict[str, Any] | None = None,
-        form: Form = "plain",
+        recompute: Recompute = "none",
     ) -> None:
         super().__init__()
         if len(channels) != 3:
@@ -59,7 +59,7 @@ class EAB(nn.Module):
                 f"EAB aggregates the three finest resolutions, got {len(channels)}: the plan needs at least three stages. "
                 "Use a preset without EAB, or a larger patch."
             )
-        self.form: Form = form
+        self.recompute: Recompute = recompute
         ops = operations(dimensions)
         arguments = block_arguments or {}
         first, second, third = channels
@@ -80,12 +80,12 @@ class EAB(nn.Module):
                 ConvBlock(ops.convolution, fused, third, kernel_size=kernels[2], **arguments),
             )
         )
-        gate_form: Form = "plain" if form == "plain" else "fast"
-        self.gates = nn.ModuleList(Gate(width, dimensions=dimensions, form=gate_form) for width in channels)
+        lazily: Recompute = "none" if recompute == "none" else "selective"
+        self.gates = nn.ModuleList(Gate(width, dimensions=dimensions, recompute=lazily) for width in channels)
 
     def forward(self, skips: Sequence[Tensor]) -> list[Tensor]:
         self._check_sizes(skips)
-        return in_form(self.form, self, self._plain, self._recomputed, *skips)
+        return run_block(self.recompute, self, self._plain, self._lazy, *skips)
 
     def _plain(self, *skips: Tensor) -> list[Tensor]:
         attended = [self.attention(skip) for skip in skips]
@@ -94,12 +94,12 @@ class EAB(nn.Module):
             fused = torch.cat((down(fused), finer), 1)
         return [gate(up(fused), skip) for gate, up, skip in zip(self.gates, self.up, skips, strict=True)]
 
-    def _recomputed(self, *skips: Tensor) -> list[Tensor]:
-        attended = [self.attention.deferred(skip) for skip in skips]
-        fused: Map = attended[0]
+    def _lazy(self, *skips: Tensor) -> list[Tensor]:
+        attended = [self.attention.lazy(skip) for skip in skips]
+        fused: FeatureMap = attended[0]
         for down, finer in zip(self.down, attended[1:], strict=True):
-            fused = torch.cat((made(chain([down], fused)), made(finer)), 1)
-        signals = (self.up[0](fused), self.up[1](fused), made(chain([self.up[2]], fused)))
+            fused = torch.cat((materialize(lazy_chain([down], fused)), materialize(finer)), 1)
+        signals = (self.up[0](fused), self.up[1](fused), materialize(lazy_chain([self.up[2]], fused)))
         return [gate(signal, skip) for gate, signal, skip in zip(self.gates, signals, skips, strict=True)]
 
     def _check_sizes(self, skips: Sequence[Tensor]) -> None:

@@ -7,11 +7,12 @@ import torch
 from torch import Tensor, nn
 
 from nnunetv2_ext.architectures.blocks.layer_norm import ChannelLayerNorm
-from nnunetv2_ext.architectures.blocks.recompute import Form, in_form
+from nnunetv2_ext.architectures.cpu.dispatch import is_eager_cpu
+from nnunetv2_ext.architectures.cpu.grouped_layer_norm import grouped_layer_norm
+from nnunetv2_ext.architectures.cpu.layout import channels_first
+from nnunetv2_ext.architectures.cpu.norm_pointwise import norm_pointwise
 from nnunetv2_ext.architectures.operations import operations, per_axis, resize
-from nnunetv2_ext.architectures.processor.grouped_layer_norm import grouped_layer_norm
-from nnunetv2_ext.architectures.processor.layout import channels_first, runs_plainly_on_a_processor
-from nnunetv2_ext.architectures.processor.normalised_product import convolve_normalised
+from nnunetv2_ext.architectures.recompute.modes import Recompute, run_block
 from nnunetv2_ext.errors import PlanError
 
 DILATIONS = (1, 2, 5, 7)
@@ -48,7 +49,8 @@ class GAB(nn.Module):
         mask_channels: channels of the mask, 1 in the paper.
         dimensions: number of spatial dimensions.
         kernel_size: 3, or one of 1 and 3 per axis.
-        form: how a training step is computed, see ``MBTFE``; its maps are many and cheap, so ``"fast"`` repeats it too.
+        recompute: mode of activation recomputation, see ``nnunetv2_ext.architectures.recompute``; the block has many cheap
+            maps, so ``"selective"`` recomputes all of it too.
 
     Shape:
         deep ``(N, deep_channels, *low)``, skip ``(N, skip_channels, *high)`` and mask ``(N, mask_channels, *high)``, raw
@@ -71,10 +73,10 @@ class GAB(nn.Module):
         dimensions: int,
         mask_channels: int = 1,
         kernel_size: int | Sequence[int] = 3,
-        form: Form = "plain",
+        recompute: Recompute = "none",
     ) -> None:
         super().__init__()
-        self.form: Form = form
+        self.recompute: Recompute = recompute
         groups = len(DILATIONS)
         if skip_channels < groups:
             raise PlanError(f"GAB got a skip of {skip_channels} channels, needs at least {groups}: use a wider plan")
@@ -92,26 +94,26 @@ class GAB(nn.Module):
         self.output = nn.Sequential(ChannelLayerNorm(self.fused), ops.pointwise(self.fused, skip_channels))
 
     def forward(self, deep: Tensor, skip: Tensor, mask: Tensor) -> Tensor:
-        form: Form = "plain" if self.form == "plain" else "frugal"
-        return in_form(form, self, self._plain, self._plain, deep, skip, mask)
+        recompute: Recompute = "none" if self.recompute == "none" else "full"
+        return run_block(recompute, self, self._plain, self._plain, deep, skip, mask)
 
     def _plain(self, deep: Tensor, skip: Tensor, mask: Tensor) -> Tensor:
         deep = resize(self.project(deep), skip.shape[2:])
         even = len(set(self.widths)) == 1
-        groups = self._normalised_together if even and runs_plainly_on_a_processor(skip) else self._one_by_one
+        groups = self._normalised_together if even and is_eager_cpu(skip) else self._one_by_one
         x = torch.cat(groups(deep, skip, mask), 1)
-        if not (runs_plainly_on_a_processor(x) and x.is_contiguous()):  # with the channels last torch's own are faster
+        if not (is_eager_cpu(x) and x.is_contiguous()):  # with channels last torch's own is faster
             return self.output(x)
         output: Any = self.output
         norm, pointwise = output
-        return convolve_normalised(x, norm.weight, norm.bias, norm.eps, pointwise.weight, pointwise.bias)
+        return norm_pointwise(x, norm.weight, norm.bias, norm.eps, pointwise.weight, pointwise.bias)
 
     def _one_by_one(self, deep: Tensor, skip: Tensor, mask: Tensor) -> list[Tensor]:
         pairs = zip(deep.split(self.widths, 1), skip.split(self.widths, 1), strict=True)
         return [group(torch.cat((low, high, mask), 1)) for group, (low, high) in zip(self.groups, pairs, strict=True)]
 
     def _normalised_together(self, deep: Tensor, skip: Tensor, mask: Tensor) -> list[Tensor]:
-        """The same with one layer norm for all groups, which is faster on a processor."""
+        """The same with one layer norm for all groups, which is faster on a CPU."""
         groups: Any = self.groups
         apart, skip = (len(groups), -1), channels_first(skip)
         masks = mask.unsqueeze(1).expand(-1, len(groups), *mask.shape[1:])

@@ -6,10 +6,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from nnunetv2_ext.architectures.blocks.deferred import Deferred, convolve, repeated
-from nnunetv2_ext.architectures.blocks.normalised import NormalisedActivated, statistics
-from nnunetv2_ext.architectures.blocks.recompute import Form, in_form
 from nnunetv2_ext.architectures.operations import operations
+from nnunetv2_ext.architectures.recompute.lazy import LazyMap, checkpointed, convolve
+from nnunetv2_ext.architectures.recompute.modes import Recompute, run_block
+from nnunetv2_ext.architectures.recompute.norm_activation import NormActivation, statistics
 
 LEAKY_SLOPE = 0.01
 
@@ -25,7 +25,7 @@ class Gate(nn.Module):
         channels: channels of the gating signal and of the skip.
         hidden_channels: channels of the projection; as many by default.
         dimensions: number of spatial dimensions.
-        form: how a training step is computed, see ``MBTFE``.
+        recompute: mode of activation recomputation, see ``nnunetv2_ext.architectures.recompute``.
 
     Shape:
         signal and skip ``(N, channels, *spatial)`` to the same. In training mode the map has to hold more than one position.
@@ -35,9 +35,11 @@ class Gate(nn.Module):
         torch.Size([2, 6, 4, 5, 6])
     """
 
-    def __init__(self, channels: int, hidden_channels: int | None = None, *, dimensions: int, form: Form = "plain") -> None:
+    def __init__(
+        self, channels: int, hidden_channels: int | None = None, *, dimensions: int, recompute: Recompute = "none"
+    ) -> None:
         super().__init__()
-        self.form: Form = form
+        self.recompute: Recompute = recompute
         ops = operations(dimensions)
         hidden_channels = hidden_channels or channels
         self.project = nn.Sequential(
@@ -46,20 +48,20 @@ class Gate(nn.Module):
         self.score = nn.Sequential(ops.convolution(hidden_channels, 1, 1, bias=False), ops.instance_norm(1))
 
     def forward(self, signal: Tensor, skip: Tensor) -> Tensor:
-        return in_form(self.form, self, self._plain, self._recomputed, signal, skip)
+        return run_block(self.recompute, self, self._plain, self._lazy, signal, skip)
 
     def _plain(self, signal: Tensor, skip: Tensor) -> Tensor:
         agreement = functional.leaky_relu(self.project(signal) + self.project(skip), LEAKY_SLOPE)
         return skip * torch.sigmoid(self.score(agreement))
 
-    def _recomputed(self, signal: Tensor, skip: Tensor) -> Tensor:
+    def _lazy(self, signal: Tensor, skip: Tensor) -> Tensor:
         if torch.compiler.is_compiling():
-            return repeated(self._plain, (signal, skip))
+            return checkpointed(self._plain, (signal, skip))
         projection, norm = self.project
         eps: Any = norm.eps
         projected = convolve(projection, signal), convolve(projection, skip)
         score, score_norm = self.score
         moments = [statistics(x, instance=True) for x in projected]
         scales = [value for mean, variance in moments for value in (mean, (variance + eps).rsqrt())]
-        agreement = Deferred(NormalisedActivated(2, affine=False, slope=LEAKY_SLOPE), (*projected, *scales))
+        agreement = LazyMap(NormActivation(2, affine=False, slope=LEAKY_SLOPE), (*projected, *scales))
         return skip * torch.sigmoid(score_norm(convolve(score, agreement)))

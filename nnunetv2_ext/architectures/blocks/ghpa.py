@@ -7,11 +7,11 @@ import torch
 from torch import Tensor, nn
 
 from nnunetv2_ext.architectures.blocks.layer_norm import ChannelLayerNorm
-from nnunetv2_ext.architectures.blocks.recompute import Form, in_form
+from nnunetv2_ext.architectures.cpu.cached import Cached
+from nnunetv2_ext.architectures.cpu.dispatch import is_eager_cpu
+from nnunetv2_ext.architectures.cpu.interpolation import convolve_interpolated
 from nnunetv2_ext.architectures.operations import operations, per_axis, resize
-from nnunetv2_ext.architectures.processor.interpolation import convolve_interpolated
-from nnunetv2_ext.architectures.processor.layout import runs_plainly_on_a_processor
-from nnunetv2_ext.architectures.processor.remembered import Remembered
+from nnunetv2_ext.architectures.recompute.modes import Recompute, run_block
 from nnunetv2_ext.errors import PlanError
 
 
@@ -43,16 +43,16 @@ class HadamardMap(nn.Module):
         self.dropped = tuple(axis for axis in range(dimensions) if axis not in axes)
         self.grid = nn.Parameter(torch.ones(1, channels, *(grid[axis] for axis in axes)))
         self.refine = separable_convolution(channels, channels, [kernel[axis] for axis in axes])
-        self.remembered = Remembered()
+        self.cached = Cached()
 
     def forward(self, x: Tensor) -> Tensor:
         size = [x.shape[2 + axis] for axis in self.axes]
-        factor = self._by_products(size) if runs_plainly_on_a_processor(x) else self.refine(resize(self.grid, size))
+        factor = self._by_matmul(size) if is_eager_cpu(x) else self.refine(resize(self.grid, size))
         spread = [1 if axis in self.dropped else length for axis, length in enumerate(x.shape[2:])]
         return x * factor.reshape(1, -1, *spread)
 
-    def _by_products(self, size: Sequence[int]) -> Tensor:
-        """The same for a processor: matrix products instead of an interpolation and convolutions, once for a prediction."""
+    def _by_matmul(self, size: Sequence[int]) -> Tensor:
+        """The same for a CPU: matrix products instead of interpolation and convolutions, and only once per prediction."""
         refine: Any = self.refine
         depthwise, activation, pointwise = refine
 
@@ -60,10 +60,10 @@ class HadamardMap(nn.Module):
             convolved = convolve_interpolated(self.grid, size, depthwise.weight, depthwise.bias)
             return pointwise(activation(convolved).view(1, -1, *size))
 
-        if torch.is_grad_enabled() or self.training:  # a form that repeats the block has no gradient in the forward either
+        if torch.is_grad_enabled() or self.training:  # a block that is recomputed has no gradient in its forward either
             return refined()
         parameters = (self.grid, depthwise.weight, depthwise.bias, pointwise.weight, pointwise.bias)
-        return self.remembered(refined, (*size, self.grid.dtype), parameters)
+        return self.cached(refined, (*size, self.grid.dtype), parameters)
 
 
 class GHPA(nn.Module):
@@ -84,7 +84,8 @@ class GHPA(nn.Module):
         grid: size of the maps' parameters, one number or one per spatial axis.
         kernel_size: one number or one per axis.
         maps: whether there are maps; without them their groups pass as they are, as if every map were one everywhere.
-        form: how a training step is computed, see ``MBTFE``; its maps are many and cheap, so ``"fast"`` repeats it too.
+        recompute: mode of activation recomputation, see ``nnunetv2_ext.architectures.recompute``; the block has many cheap
+            maps, so ``"selective"`` recomputes all of it too.
 
     Shape:
         ``(N, in_channels, *spatial)`` to ``(N, out_channels, *spatial)``, for any size.
@@ -106,10 +107,10 @@ class GHPA(nn.Module):
         grid: int | Sequence[int] = 8,
         kernel_size: int | Sequence[int] = 3,
         maps: bool = True,
-        form: Form = "plain",
+        recompute: Recompute = "none",
     ) -> None:
         super().__init__()
-        self.form: Form = form
+        self.recompute: Recompute = recompute
         groups = dimensions + 2
         if in_channels < groups:
             raise PlanError(f"GHPA got {in_channels} channels, needs at least {groups}, one per group: use a wider plan")
@@ -130,8 +131,8 @@ class GHPA(nn.Module):
         self.output = separable_convolution(in_channels, out_channels, kernel)
 
     def forward(self, x: Tensor) -> Tensor:
-        form: Form = "plain" if self.form == "plain" else "frugal"
-        return in_form(form, self, self._plain, self._plain, x)
+        recompute: Recompute = "none" if self.recompute == "none" else "full"
+        return run_block(recompute, self, self._plain, self._plain, x)
 
     def _plain(self, x: Tensor) -> Tensor:
         groups = self.norm(x).split(self.widths, 1)

@@ -5,10 +5,10 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from nnunetv2_ext.architectures.blocks.deferred import plain_weighted_sum, weighted_sum
-from nnunetv2_ext.architectures.blocks.normalised import chain
-from nnunetv2_ext.architectures.blocks.recompute import Form, in_form
 from nnunetv2_ext.architectures.operations import operations, per_axis, same_padding
+from nnunetv2_ext.architectures.recompute.lazy import plain_weighted_sum, weighted_sum
+from nnunetv2_ext.architectures.recompute.modes import Recompute, run_block
+from nnunetv2_ext.architectures.recompute.norm_activation import lazy_chain
 
 
 class Unit(nn.Sequential):
@@ -23,7 +23,7 @@ class Unit(nn.Sequential):
 
 
 class MBTFE(nn.Module):
-    """Multi-branch feature extraction: four branches of growing reach, weighted per sample by what they found.
+    """Multi-branch feature extraction: four branches of growing receptive field, weighted per sample.
 
     The branches are one convolution k1, one k3, two k3 (a 5-neighbourhood) and three k3 (a 7-neighbourhood), each
     convolution followed by a norm and a PReLU. The global average of their sum goes through two linear layers with nothing
@@ -38,8 +38,7 @@ class MBTFE(nn.Module):
         dimensions: number of spatial dimensions.
         kernel_size: kernel of the 3-convolutions, one number or one per axis.
         norm: class of the norm after each convolution; BatchNorm by default, as in the notes.
-        form: how a training step is computed: ``"plain"`` as written, ``"fast"`` keeping what the convolutions give alone,
-            ``"frugal"`` keeping the input alone. The results are the same.
+        recompute: mode of activation recomputation, see ``nnunetv2_ext.architectures.recompute``.
 
     Shape:
         ``(N, in_channels, *spatial)`` to ``(N, out_channels, *spatial)``. With BatchNorm in training mode,
@@ -58,10 +57,10 @@ class MBTFE(nn.Module):
         dimensions: int,
         kernel_size: int | Sequence[int] = 3,
         norm: type[nn.Module] | None = None,
-        form: Form = "plain",
+        recompute: Recompute = "none",
     ) -> None:
         super().__init__()
-        self.form: Form = form
+        self.recompute: Recompute = recompute
         kernel, point = per_axis(kernel_size, dimensions), per_axis(1, dimensions)
         self.branches = nn.ModuleList(
             nn.Sequential(
@@ -73,13 +72,13 @@ class MBTFE(nn.Module):
         self.excite = nn.Linear(out_channels // 2, len(self.branches))
 
     def forward(self, x: Tensor) -> Tensor:
-        return in_form(self.form, self, self._plain, self._recomputed, x)
+        return run_block(self.recompute, self, self._plain, self._lazy, x)
 
     def _plain(self, x: Tensor) -> Tensor:
         return plain_weighted_sum(self._weigh, [branch(x) for branch in self.branches])
 
-    def _recomputed(self, x: Tensor) -> Tensor:
-        outputs = [chain(branch, x) for branch in self.branches]
+    def _lazy(self, x: Tensor) -> Tensor:
+        outputs = [lazy_chain(branch, x) for branch in self.branches]
         return weighted_sum(self._weigh, [*self.squeeze.parameters(), *self.excite.parameters()], outputs)
 
     def _weigh(self, average: Tensor) -> Tensor:

@@ -5,9 +5,9 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from nnunetv2_ext.architectures.blocks.deferred import Deferred, Map, Pending
-from nnunetv2_ext.architectures.blocks.recipe import Scaled
 from nnunetv2_ext.architectures.operations import operations, per_axis, same_padding
+from nnunetv2_ext.architectures.recompute.lazy import FeatureMap, LazyMap, TracedMap
+from nnunetv2_ext.architectures.recompute.producers import Scaled
 
 
 class SpatialAttention(nn.Module):
@@ -33,10 +33,10 @@ class SpatialAttention(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         return x * self._attention(x)
 
-    def deferred(self, x: Tensor) -> Map:
-        """The same, to be made when it is needed."""
+    def lazy(self, x: Tensor) -> FeatureMap:
+        """The same as a lazy feature map."""
         tensors = (x, self._attention(x))
-        return Pending(torch.mul, tensors) if torch.compiler.is_compiling() else Deferred(Scaled(), tensors)
+        return TracedMap(torch.mul, tensors) if torch.compiler.is_compiling() else LazyMap(Scaled(), tensors)
 
     def _attention(self, x: Tensor) -> Tensor:
         summary = torch.cat((x.mean(1, keepdim=True), x.amax(1, keepdim=True)), 1)

@@ -4,7 +4,7 @@ from typing import Any
 
 from torch import Tensor
 
-from nnunetv2_ext.architectures.blocks.axial_attention import Position
+from nnunetv2_ext.architectures.medical_transformer.axial_attention import Position
 from nnunetv2_ext.architectures.medical_transformer.branch import AxialBranch
 from nnunetv2_ext.architectures.medical_transformer.network import MedicalTransformer, SegmentationHeads
 

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from torch import Tensor, nn
 from torch.nn import functional
 
-from nnunetv2_ext.architectures.blocks.axial_attention import Position
-from nnunetv2_ext.architectures.blocks.axial_block import AxialBlock
+from nnunetv2_ext.architectures.medical_transformer.axial_attention import Position
+from nnunetv2_ext.architectures.medical_transformer.axial_block import AxialBlock
 from nnunetv2_ext.architectures.operations import operations, resize, same_padding
 from nnunetv2_ext.architectures.plan import Plan
 

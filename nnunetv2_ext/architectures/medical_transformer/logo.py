@@ -8,9 +8,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from nnunetv2_ext.architectures.blocks.axial_attention import Position
-from nnunetv2_ext.architectures.blocks.local_patches import join_patches, split_into_patches
+from nnunetv2_ext.architectures.medical_transformer.axial_attention import Position
 from nnunetv2_ext.architectures.medical_transformer.branch import AxialBranch, convolution_of, shrink
+from nnunetv2_ext.architectures.medical_transformer.local_patches import join_patches, split_into_patches
 from nnunetv2_ext.architectures.medical_transformer.network import MedicalTransformer, SegmentationHeads
 from nnunetv2_ext.architectures.operations import per_axis, resize
 from nnunetv2_ext.errors import InputSizeError, PlanError

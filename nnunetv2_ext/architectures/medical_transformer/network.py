@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from torch import Tensor, nn
 from typing_extensions import Unpack
 
-from nnunetv2_ext.architectures.blocks.attention_gates import AttentionGates
+from nnunetv2_ext.architectures.medical_transformer.attention_gates import AttentionGates
 from nnunetv2_ext.architectures.medical_transformer.branch import Layout
 from nnunetv2_ext.architectures.network import Network, keep_in_graph
 from nnunetv2_ext.architectures.operations import operations, per_axis

@@ -88,7 +88,7 @@ def test_a_prediction_is_that_of_the_parameters_as_they_are(without_backward):
 def test_maps_are_made_once_for_a_prediction_and_in_each_step_of_training(monkeypatch):
     made = Mock(side_effect=ghpa.convolve_interpolated)
     monkeypatch.setattr(ghpa, "convolve_interpolated", made)
-    block, x = GHPA(10, 6, dimensions=3, form="frugal"), torch.randn(2, 10, 4, 5, 6)
+    block, x = GHPA(10, 6, dimensions=3, recompute="full"), torch.randn(2, 10, 4, 5, 6)
 
     def calls(training: bool) -> int:
         block.train(training)

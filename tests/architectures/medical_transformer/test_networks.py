@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from nnunetv2_ext.architectures import AxialUNet, MedT
-from nnunetv2_ext.architectures.blocks import AxialAttention
+from nnunetv2_ext.architectures.medical_transformer.axial_attention import AxialAttention
 from nnunetv2_ext.errors import InputSizeError, PlanError
 from nnunetv2_ext.planning.memory import step_memory
 from tests.architectures.medical_transformer.plans import NETWORKS, PLANS, network, patch, plan_of

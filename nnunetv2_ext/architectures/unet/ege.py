@@ -1,0 +1,68 @@
+"""EGE: the plan's U-Net with MBTFE and EAB in its encoder, GHPA in its deep stages and GAB over its skips."""
+
+from collections.abc import Collection
+
+from torch import Tensor, nn
+from typing_extensions import Unpack
+
+from nnunetv2_ext.architectures.network import Network
+from nnunetv2_ext.architectures.plan import PlanArguments
+from nnunetv2_ext.architectures.recompute.modes import Recompute
+from nnunetv2_ext.architectures.unet.decoder import UNetDecoder
+from nnunetv2_ext.architectures.unet.encoder import PlainConvEncoder
+
+
+class EGE(Network):
+    """The U-Net of a plan, extended with MBTFE, EAB, GHPA and GAB, each of which can be left out.
+
+    With all of them left out it is the host's PlainConvUNet. GHPA and GAB are ports of EGE-UNet's (arXiv 2307.08473), MBTFE
+    and EAB of the nnU-Net modification notes; putting them together in a plan's U-Net is this package's own.
+
+    Args:
+        mbtfe_stages: the stages that have an MBTFE; None for every stage, an empty list for none.
+        ghpa_stages: the stages that have a GHPA; None for the deeper half, an empty list for none.
+        eab: whether an EAB refines the three finest skips.
+        gab: whether GABs bridge the skips.
+        mbtfe_norm: norm in MBTFE, ``"batch"`` as published or ``"plan"`` for the plan's own.
+        recompute: mode of activation recomputation, see ``nnunetv2_ext.architectures.recompute``.
+        region_based: whether the classes are regions.
+        arguments: those of PlainConvUNet.
+
+    Shape:
+        ``(N, input_channels, *spatial)`` to logits ``(N, num_classes, *spatial)``; with deep supervision a list of them, one
+        per stage but the coarsest, finest first. Each axis has to be divisible by the product of the plan's strides along it:
+        strides (1, 2, 2, 2) serve a patch of 40x56x40 but not of 44x56x40.
+
+    Raises:
+        PlanError: if EAB or GAB has fewer than three stages to work on, or GHPA fewer than n + 2 channels.
+        InputSizeError: before the first convolution, if the input doesn't fit.
+    """
+
+    def __init__(
+        self,
+        *,
+        mbtfe_stages: Collection[int] | None = None,
+        ghpa_stages: Collection[int] | None = None,
+        eab: bool = True,
+        gab: bool = True,
+        mbtfe_norm: str = "batch",
+        recompute: Recompute = "full",
+        region_based: bool = False,
+        **arguments: Unpack[PlanArguments],
+    ) -> None:
+        super().__init__(**arguments)
+        stages = range(self.plan.stages)
+        norms: dict[str, type[nn.Module] | None] = {"batch": None, "plan": self.plan.block_arguments["norm"]}
+        self.encoder = PlainConvEncoder(
+            self.plan,
+            mbtfe_stages=stages if mbtfe_stages is None else mbtfe_stages,
+            ghpa_stages=stages[len(stages) // 2 :] if ghpa_stages is None else ghpa_stages,
+            eab=eab,
+            mbtfe_norm=norms[mbtfe_norm],
+            recompute=recompute,
+        )
+        self.decoder = UNetDecoder(self.plan, gab=gab, region_based=region_based, recompute=recompute)
+
+    def forward(self, x: Tensor) -> Tensor | list[Tensor]:
+        self.plan.check_input(x.shape, training=self.training)
+        return self.decoder(self.encoder(x))

@@ -1,0 +1,59 @@
+import pytest
+import torch
+from dynamic_network_architectures.architectures.unet import PlainConvUNet
+
+from nnunetv2_ext.architectures import EGE
+from nnunetv2_ext.errors import InputSizeError, PlanError
+from tests.plans import CONFIGURATIONS, arguments, network
+
+NOTHING = {"mbtfe_stages": [], "ghpa_stages": [], "eab": False, "gab": False}
+
+
+def with_stages(stages: int) -> dict:
+    values = dict(arguments("3d"))
+    for name in ("features_per_stage", "kernel_sizes", "strides", "n_conv_per_stage"):
+        values[name] = values[name][:stages]
+    return {**values, "n_stages": stages, "n_conv_per_stage_decoder": [2] * (stages - 1)}
+
+
+@pytest.mark.parametrize("recompute", ["none", "selective", "full"])
+@pytest.mark.parametrize("plan", CONFIGURATIONS)
+def test_without_its_components_it_is_the_host_s_network(plan, recompute):
+    torch.manual_seed(0)
+    stock, ours = PlainConvUNet(**arguments(plan)).double(), EGE(**NOTHING, recompute=recompute, **arguments(plan)).double()
+    weights = stock.state_dict()
+
+    def host_key(key: str) -> str:
+        # the host wraps each stage of the encoder once more, and calls the list of blocks convs
+        part, kind, stage, *rest = key.split(".")
+        if kind != "stages":
+            return key
+        return ".".join([part, kind, stage, *(["0"] if part == "encoder" else []), "convs", *rest])
+
+    ours.load_state_dict({key: weights[host_key(key)] for key in ours.state_dict()})
+    x = torch.randn(2, 1, *CONFIGURATIONS[plan]["patch_size"], dtype=torch.float64)
+    for output, expected in zip(ours(x), stock(x), strict=True):
+        torch.testing.assert_close(output, expected)
+
+
+def test_components_are_where_they_should_be():
+    net = network("EGE", "2d")
+    assert list(net.encoder.mbtfe) == ["0", "1", "2", "3"]
+    assert list(net.encoder.ghpa) == ["2", "3"]
+    assert net.encoder.eab is not None
+    assert len(net.decoder.bridges) == 2  # of three skips, all but the coarsest
+
+
+def test_too_few_stages_are_refused_with_a_way_out():
+    with pytest.raises(PlanError, match=r"EAB aggregates the three finest .* got 2: .* Use a preset without EAB"):
+        EGE(**with_stages(2))
+    with pytest.raises(PlanError, match=r"GAB bridges .* a plan of 2 stages has none: .* Use a preset without GAB"):
+        EGE(eab=False, **with_stages(2))
+    x = torch.randn(2, 1, 8, 8, 8)
+    assert EGE(eab=False, gab=False, **{**with_stages(2), "deep_supervision": False})(x).shape == (2, 3, 8, 8, 8)
+
+
+def test_a_patch_too_small_to_train_is_refused():
+    net = network("EGE", "3d")
+    with pytest.raises(InputSizeError, match="coarsest map has one position"):
+        net(torch.zeros(2, 1, 4, 4, 4))
