@@ -19,9 +19,9 @@ def build_ghpa(dim_in: int, dim_out: int, x: int = 8, y: int = 8) -> nn.Module:
     return accept_any_shape(GHPA(dim_in, dim_out, dimensions=2, grid=(x, y)))
 
 
-def build_gab(dim_xh: int, dim_xl: int, k_size: int = 3, d_list: tuple = (1, 2, 5, 7)) -> nn.Module:
-    assert (k_size, tuple(d_list)) == (3, (1, 2, 5, 7)), "the published code works with these alone"
-    return GAB(dim_xh, dim_xl, dimensions=2)
+def build_gab(dim_xh: int, dim_xl: int, k_size: int = 3, d_list: Sequence[int] = (1, 2, 5, 7)) -> nn.Module:
+    assert k_size == 3, "the published code works with this alone: k_size is in its padding, not in its kernel"
+    return GAB(dim_xh, dim_xl, dimensions=2, dilations=d_list)
 
 
 class PublishedEGEUNet(EGEUNet):

@@ -2,12 +2,13 @@
 
 from collections.abc import Sequence
 from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from nnunetv2_ext.architectures.mca_net.cross_axis_attention import CrossAxisAttention
-from nnunetv2_ext.architectures.mca_net.decoder import MCADecoder, interpolate
+from nnunetv2_ext.architectures.mca_net.decoder import MCADecoder
 from nnunetv2_ext.architectures.operations import per_axis
 from nnunetv2_ext.architectures.plan import Plan
 from tests.ports.port import Port, rename
@@ -34,13 +35,13 @@ def build_attention(dim: int, num_heads: int, LayerNorm_type: str) -> nn.Module:
 class PublishedHead(MCADecoder):
     """Interpolates all maps to ``image_size``."""
 
-    def __init__(self, plan: Plan, image_size: int | Sequence[int], in_index: Sequence[int], **arguments: float) -> None:
+    def __init__(self, plan: Plan, image_size: int | Sequence[int], in_index: Sequence[int], **arguments: Any) -> None:
         super().__init__(plan, attention_stage=0, **arguments)
         self.image_size, self.in_index = per_axis(image_size, 2), in_index
 
     def forward(self, maps: Sequence[Tensor]) -> Tensor:
         finest, *others = (maps[index] for index in self.in_index)
-        return super().forward([interpolate(finest, self.image_size), *others])
+        return super().forward([self.interpolate(finest, self.image_size), *others])
 
 
 def build_head(
@@ -53,6 +54,7 @@ def build_head(
     in_index: Sequence[int] = (0, 1, 2, 3),
     dropout_ratio: float = 0.1,
     norm: str | None = None,
+    align_corners: bool = False,
 ) -> nn.Module:
     assert channels == in_channels[0], "the published code works with this alone"
     norms = {None: None, "BN": nn.BatchNorm2d}
@@ -71,7 +73,7 @@ def build_head(
             "nonlin": nn.ReLU,
         }
     )
-    head = PublishedHead(plan, image_size, in_index, heads=heads, dropout=dropout_ratio)
+    head = PublishedHead(plan, image_size, in_index, heads=heads, dropout=dropout_ratio, align_corners=align_corners)
     head.seg_layers = head.seg_layers[-1:]  # the published head has the output alone
     return head
 

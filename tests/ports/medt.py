@@ -1,6 +1,7 @@
 """Medical Transformer's modules and networks (2D)."""
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 from torch import Tensor, nn
@@ -12,6 +13,7 @@ from nnunetv2_ext.architectures.medical_transformer.axial_block import AxialBloc
 from tests.ports.port import Port, accept_any_shape, rename
 
 POSITION = {"": "with", "_dynamic": "gated", "_wopos": "without"}
+LAYERS = (1, 2, 4, 1)  # of the published factories
 LOCAL_REGION = 128  # the published local branch looks at 4x4 patches of 32 from the corner, whatever the size
 
 
@@ -186,4 +188,8 @@ PORTS = {
     **{f"medt2d.AxialBlock{suffix}": Port(block(position), rename(BLOCK_RULES)) for suffix, position in POSITION.items()},
     "medt2d.ResAxialAttentionUNet": Port(network(AxialUNet, ("block",)), axial_unet_key),
     "medt2d.medt_net": Port(build_logo, logo_key),
+    "medt2d.axialunet": Port(partial(network(AxialUNet, ("block",)), LAYERS, block="AxialBlock"), axial_unet_key),
+    "medt2d.gated": Port(partial(network(AxialUNet, ("block",)), LAYERS, block="AxialBlock_dynamic"), axial_unet_key),
+    "medt2d.logo": Port(partial(build_logo, layers=LAYERS, block="AxialBlock", block_2="AxialBlock"), logo_key),
+    "medt2d.MedT": Port(partial(build_logo, layers=LAYERS, block="AxialBlock_dynamic", block_2="AxialBlock_wopos"), logo_key),
 }

@@ -9,18 +9,19 @@ from nnunetv2_ext.architectures.plan import Plan
 from nnunetv2_ext.architectures.unet.encoder import PlainConvEncoder
 from tests.ports.port import Port, rename
 
-HOST = {
-    "bias": True,
-    "norm": nn.InstanceNorm3d,
-    "norm_arguments": {"eps": 1e-5, "affine": True},
-    "nonlinearity": nn.LeakyReLU,
-}
+BLOCK = {"norm": nn.InstanceNorm3d, "norm_arguments": {"eps": 1e-5, "affine": True}, "nonlinearity": nn.LeakyReLU}
+
+
+def build_eab(features: Sequence[int], conv_bias: bool = True) -> nn.Module:
+    return EAB(features, dimensions=3, block_arguments={"bias": conv_bias, **BLOCK})
 
 
 def build_encoder(
     input_channels: int,
     n_stages: int,
     features_per_stage: Sequence[int],
+    n_conv_per_stage: int | Sequence[int] = 2,
+    conv_bias: bool = True,
     mbtfe: bool = True,
     eab: bool = True,
 ) -> nn.Module:
@@ -33,9 +34,9 @@ def build_encoder(
             "conv_op": nn.Conv3d,
             "kernel_sizes": 3,
             "strides": [1, *[2] * (n_stages - 1)],
-            "n_conv_per_stage": 2,
+            "n_conv_per_stage": n_conv_per_stage,
             "n_conv_per_stage_decoder": 2,
-            "conv_bias": True,
+            "conv_bias": conv_bias,
             "norm_op": nn.InstanceNorm3d,
             "norm_op_kwargs": {"eps": 1e-5, "affine": True},
             "nonlin": nn.LeakyReLU,
@@ -95,6 +96,6 @@ PORTS = {
         lambda kernel_size=3: SpatialAttention(dimensions=3, kernel_size=kernel_size), rename(SPATIAL_ATTENTION_RULES)
     ),
     "seed3d.Gate": Port(lambda in_channels, out_channels: Gate(in_channels, out_channels, dimensions=3), rename(GATE_RULES)),
-    "seed3d.EAB": Port(lambda features: EAB(features, dimensions=3, block_arguments=HOST), eab_key),
+    "seed3d.EAB": Port(build_eab, eab_key),
     "seed3d.PlainConvEncoder": Port(build_encoder, encoder_key),
 }

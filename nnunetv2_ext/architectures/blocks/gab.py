@@ -36,7 +36,7 @@ class GAB(nn.Module):
     """Group aggregation bridge of EGE-UNet (MICCAI 2023, arXiv 2307.08473).
 
     The deeper features, projected and resized, and the skip are split into four groups; each pair of groups, with the mask,
-    goes through a layer norm and a depthwise convolution of its own dilation (1, 2, 5, 7); layer norm and conv k1 put them
+    goes through a layer norm and a depthwise convolution of its own dilation; layer norm and conv k1 put them
     together.
 
     Differs from the paper: nD; channels need not divide by four (the first groups take the remainder); an axis on which
@@ -49,6 +49,7 @@ class GAB(nn.Module):
         mask_channels: channels of the mask, 1 in the paper.
         dimensions: number of spatial dimensions.
         kernel_size: 3, or one of 1 and 3 per axis.
+        dilations: of the four groups; (1, 2, 5, 7) in the paper.
         recompute: mode of activation recomputation, see ``nnunetv2_ext.architectures.recompute``; the block has many cheap
             maps, so ``"selective"`` recomputes all of it too.
 
@@ -73,11 +74,12 @@ class GAB(nn.Module):
         dimensions: int,
         mask_channels: int = 1,
         kernel_size: int | Sequence[int] = 3,
+        dilations: Sequence[int] = DILATIONS,
         recompute: Recompute = "none",
     ) -> None:
         super().__init__()
         self.recompute: Recompute = recompute
-        groups = len(DILATIONS)
+        groups = len(dilations)
         if skip_channels < groups:
             raise PlanError(f"GAB got a skip of {skip_channels} channels, needs at least {groups}: use a wider plan")
         kernel = per_axis(kernel_size, dimensions)
@@ -86,10 +88,10 @@ class GAB(nn.Module):
 
         self.project = ops.pointwise(deep_channels, skip_channels)
         self.groups = nn.ModuleList()
-        for width, dilation in zip(self.widths, DILATIONS, strict=True):
+        for width, dilation in zip(self.widths, dilations, strict=True):
             channels = 2 * width + mask_channels
-            dilations = [dilation if k > 1 else 1 for k in kernel]
-            self.groups.append(nn.Sequential(ChannelLayerNorm(channels), ops.depthwise(channels, kernel, dilations)))
+            per_axis_dilation = [dilation if k > 1 else 1 for k in kernel]
+            self.groups.append(nn.Sequential(ChannelLayerNorm(channels), ops.depthwise(channels, kernel, per_axis_dilation)))
         self.fused = 2 * skip_channels + groups * mask_channels
         self.output = nn.Sequential(ChannelLayerNorm(self.fused), ops.pointwise(self.fused, skip_channels))
 

@@ -16,9 +16,6 @@ from nnunetv2_ext.architectures.recompute.lazy import materialize
 from nnunetv2_ext.architectures.recompute.modes import Recompute, run_block
 from nnunetv2_ext.architectures.recompute.norm_activation import lazy_chain
 
-# the authors interpolate without aligned corners
-interpolate = partial(resize, align_corners=False)
-
 
 class Squeeze(nn.Module):
     """A convolution block k1 of several maps, interpolated to one size and concatenated.
@@ -31,22 +28,30 @@ class Squeeze(nn.Module):
         in_channels: the sum of the maps' channels.
         out_channels: channels of the output.
         block_arguments: norm, nonlinearity and so on of the ConvBlock.
+        align_corners: of the interpolation.
 
     Shape:
         maps ``(N, C_i, *spatial_i)`` and a size to ``(N, out_channels, *size)``.
     """
 
     def __init__(
-        self, convolution: type[nn.Module], in_channels: int, out_channels: int, block_arguments: dict[str, Any]
+        self,
+        convolution: type[nn.Module],
+        in_channels: int,
+        out_channels: int,
+        block_arguments: dict[str, Any],
+        *,
+        align_corners: bool = False,
     ) -> None:
         super().__init__()
+        self.interpolate = partial(resize, align_corners=align_corners)
         self.block = ConvBlock(convolution, in_channels, out_channels, kernel_size=1, **block_arguments)
 
     def forward(self, maps: Sequence[Tensor], size: Sequence[int]) -> Tensor:
         convolution, *further = self.block
         weight, *biases = convolution.parameters()
         parts = zip(maps, weight.flatten(1).split([x.shape[1] for x in maps], 1), strict=True)
-        x = reduce(torch.add, (interpolate(torch.einsum("oi,ni...->no...", part, x), size) for x, part in parts))
+        x = reduce(torch.add, (self.interpolate(torch.einsum("oi,ni...->no...", part, x), size) for x, part in parts))
         for bias in biases:
             x = x + bias.reshape(-1, *(1 for _ in size))
         for layer in further:
@@ -63,6 +68,7 @@ class MCADecoder(nn.Module):
         attention: whether there is one.
         attention_stage: stage of the plan at whose resolution it works.
         dropout: share of the channels dropped before the last convolution.
+        align_corners: of all interpolations; the authors' default is not to.
         recompute: mode of activation recomputation, see ``nnunetv2_ext.architectures.recompute``.
 
     Shape:
@@ -78,6 +84,7 @@ class MCADecoder(nn.Module):
         attention: bool = True,
         attention_stage: int = 1,
         dropout: float = 0.1,
+        align_corners: bool = False,
         recompute: Recompute = "none",
     ) -> None:
         super().__init__()
@@ -89,7 +96,8 @@ class MCADecoder(nn.Module):
         finest, width, kernel = plan.features[0], plan.features[1], plan.kernel_sizes[0]
         fused = finest + width
 
-        self.squeeze = Squeeze(plan.convolution, sum(plan.features[1:]), width, block)
+        self.interpolate = partial(resize, align_corners=align_corners)
+        self.squeeze = Squeeze(plan.convolution, sum(plan.features[1:]), width, block, align_corners=align_corners)
         self.attention: nn.Module = nn.Identity()
         if attention:
             self.attention = CrossAxisAttention(
@@ -108,7 +116,7 @@ class MCADecoder(nn.Module):
     def forward(self, maps: Sequence[Tensor]) -> Tensor | list[Tensor]:
         finest, *others = maps
         attended = self.attention(self.squeeze(others, maps[self.attention_stage].shape[2:]))
-        x = torch.cat((interpolate(attended, finest.shape[2:]), finest), 1)
+        x = torch.cat((self.interpolate(attended, finest.shape[2:]), finest), 1)
         recompute: Recompute = "none" if self.recompute == "none" else "selective"
         x = materialize(run_block(recompute, self.refine, self.refine, partial(lazy_chain, self.refine), x))
         output = self.seg_layers[-1](self.dropout(x))
@@ -116,5 +124,5 @@ class MCADecoder(nn.Module):
         if not self.deep_supervision:
             return keep_in_graph(output, heads)
         stages = reversed(maps[1:-1])
-        coarser = [head(interpolate(attended, x.shape[2:])) for head, x in zip(heads, stages, strict=True)]
+        coarser = [head(self.interpolate(attended, x.shape[2:])) for head, x in zip(heads, stages, strict=True)]
         return [output, *reversed(coarser)]

@@ -10,6 +10,8 @@ from nnunetv2_ext.architectures.recompute.modes import Recompute
 from nnunetv2_ext.architectures.unet.encoder import PlainConvEncoder
 from nnunetv2_ext.errors import PlanError
 
+MOST_HEADS = 8
+
 
 class MCANet(Network):
     """MCANet (Shao et al., arXiv 2312.08866): an encoder and the multi-scale cross-axis attention decoder.
@@ -24,7 +26,8 @@ class MCANet(Network):
     conv k1 of the attended map, interpolated to each stage.
 
     Args:
-        heads: heads of the attention, a divisor of the second stage's features.
+        heads: heads of the attention, a divisor of the second stage's features; by default the largest up to 8.
+            The paper has 8.
         attention: whether there is an attention; without it the squeezed maps pass as they are.
         attention_stage: stage of the plan at whose resolution the attention works.
         dropout: share of the channels dropped before the last convolution, in training.
@@ -51,7 +54,7 @@ class MCANet(Network):
     def __init__(
         self,
         *,
-        heads: int = 8,
+        heads: int | None = None,
         attention: bool = True,
         attention_stage: int = 1,
         dropout: float = 0.1,
@@ -64,6 +67,8 @@ class MCANet(Network):
             raise PlanError(f"MCANet got a plan of {stages} stage, needs at least two: use a larger patch")
         if attention_stage not in range(stages):
             raise PlanError(f"attention_stage is {attention_stage}, the plan has stages 0 to {stages - 1}")
+        width = self.plan.features[1]
+        heads = heads or max(number for number in range(1, MOST_HEADS + 1) if width % number == 0)
         self.encoder = PlainConvEncoder(self.plan, recompute=recompute)
         self.decoder = MCADecoder(
             self.plan, heads=heads, attention=attention, attention_stage=attention_stage, dropout=dropout, recompute=recompute

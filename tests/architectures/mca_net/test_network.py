@@ -171,3 +171,9 @@ def test_an_input_that_does_not_fit() -> None:
         network_of(2)(patch(2, (16, 25)))
     with pytest.raises(InputSizeError, match="one position"):
         network_of(2)(patch(2, (4, 4)))
+
+
+@pytest.mark.parametrize(("width", "heads"), [(8, 8), (12, 6), (7, 7), (16, 8), (22, 2)])
+def test_heads_are_as_many_as_the_width_allows(width: int, heads: int) -> None:
+    network = MCANet(**plan_arguments(2, 3, features_per_stage=[4, width, 4]))
+    assert network.decoder.attention.heads == heads
