@@ -9,6 +9,7 @@
     ├── CheckpointError       a checkpoint that is corrupt or of another network; also a RuntimeError
     ├── RunExistsError        a training folder that already holds a run; also a RuntimeError
     ├── DatasetError          a dataset that lacks what is needed, or already has it; also a RuntimeError
+    ├── ComparisonError       runs that can't be compared fairly; also a ValueError
     └── UnsafeFileError       a model file that is damaged or made to do harm; also a ValueError
 
 They derive from ``SystemExit`` because most of them are raised inside the host's commands, which catch nothing: Python then
@@ -51,3 +52,7 @@ class DatasetError(ExtensionError, RuntimeError):
 
 class UnsafeFileError(ExtensionError, ValueError):
     """A model file that is damaged, or made to do harm."""
+
+
+class ComparisonError(ExtensionError, ValueError):
+    """Runs that are missing, or that can't be compared fairly."""

@@ -24,6 +24,8 @@ SUBCOMMANDS = {
     "profile": Subcommand("profile", "profile", "Measure what trainers cost: parameters, operations, memory, time."),
     "plan": Subcommand("plan", "plan", "Write plans of a dataset for a preset and a GPU's memory."),
     "inspect": Subcommand("inspect", "inspect", "Show what a checkpoint or model zip holds, without running anything in it."),
+    "sweep": Subcommand("sweep", "sweep", "Train many: trainers x configurations x folds x repeats."),
+    "compare": Subcommand("compare", "compare", "Compare trained runs, case by case, with statistics."),
     "demo": Subcommand("demo", "demo", "Try the whole way from data to predictions on a small dataset."),
 }
 

@@ -1,0 +1,141 @@
+"""nnU-Net's results folders as models with their scores, whoever trained them. Imports no torch."""
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path, PureWindowsPath
+from typing import Any
+
+from nnunetv2_ext.errors import ComparisonError
+from nnunetv2_ext.runs import Run, State, repeat_root, repeats_in
+from nnunetv2_ext.training_log import Epoch, read_epochs
+
+RUN_CARD = "run_card.json"
+
+
+class FinishedRun:
+    """A run that was validated, with what lies in its folder."""
+
+    def __init__(self, run: Run, file_ending: str) -> None:
+        self.run = run
+        self._file_ending = file_ending
+
+    @cached_property
+    def scores(self) -> dict[str, dict[str, dict[str, float]]]:
+        """nnU-Net's metrics by case, then by class as the summary names it ("1", or "(1, 2)" for a region)."""
+        summary = json.loads(self.run.summary_file.read_text())
+        return {self._case(entry["prediction_file"]): entry["metrics"] for entry in summary["metric_per_case"]}
+
+    @cached_property
+    def card(self) -> dict[str, Any]:
+        """Our run card; empty for a trainer that writes none."""
+        return _read_json(self.run.folder / RUN_CARD) or {}
+
+    @cached_property
+    def epochs(self) -> dict[int, Epoch]:
+        """The learning curves."""
+        return read_epochs(self.run.folder)
+
+    def prediction(self, case: str) -> Path:
+        """The file that nnU-Net predicted in the validation."""
+        return self.run.summary_file.parent / f"{case}{self._file_ending}"
+
+    def _case(self, file: str) -> str:
+        return PureWindowsPath(file).name.removesuffix(self._file_ending)  # which knows both kinds of slashes
+
+
+@dataclass
+class Model:
+    """A trainer with plans, in all folds and repeats."""
+
+    name: str
+    trainer: str
+    plans_name: str
+    configuration_name: str
+    runs: dict[tuple[int, str], Run]
+    """by repeat and fold, finished or not"""
+
+    @cached_property
+    def finished(self) -> dict[tuple[int, str], FinishedRun]:
+        """Those that were validated."""
+        ending = self.dataset.get("file_ending", ".nii.gz")
+        return {key: FinishedRun(run, ending) for key, run in self.runs.items() if run.state() is State.FINISHED}
+
+    @cached_property
+    def configuration(self) -> dict[str, Any]:
+        """What the plans beside the checkpoints say of the configuration, with what it inherits."""
+        return _configuration(self._file("plans.json") or {}, self.configuration_name)
+
+    @cached_property
+    def dataset(self) -> dict[str, Any]:
+        """dataset.json as it was when the model was trained."""
+        return self._file("dataset.json") or {}
+
+    @cached_property
+    def fingerprint(self) -> dict[str, Any] | None:
+        """nnU-Net's fingerprint of the data as it was when the model was trained."""
+        return self._file("dataset_fingerprint.json")
+
+    def _file(self, name: str) -> dict[str, Any] | None:
+        folder = next(iter(self.runs.values())).model_folder
+        return _read_json(folder / name)
+
+
+def read_models(
+    results: Sequence[Path],
+    dataset: str,
+    configuration: str,
+    trainers: Sequence[str] = (),
+    plans: Sequence[str] = ("nnUNetPlans",),
+) -> list[Model]:
+    """The models of these trainers, in the order given; of all trainers, by name, if none is given.
+
+    Raises:
+        ComparisonError: if there are none, or one of those asked for isn't there.
+    """
+    runs = [run for folder in results for run in _runs(folder, dataset) if run.configuration == configuration]
+    runs = [run for run in runs if run.plans in plans and (not trainers or run.trainer in trainers)]
+    places = " or ".join(str(folder / dataset) for folder in results)
+    for trainer in trainers:
+        if trainer not in {run.trainer for run in runs}:
+            found = sorted({run.trainer for folder in results for run in _runs(folder, dataset)})
+            raise ComparisonError(
+                f"{places} has no run of {trainer} with {' or '.join(plans)} and {configuration}. "
+                f"Trainers that have runs there: {', '.join(found) or 'none'}."
+            )
+    if not runs:
+        raise ComparisonError(f"{places} has no run of {configuration} with {' or '.join(plans)}; -c and -p name them.")
+    names = dict.fromkeys((run.trainer, run.plans) for run in runs)
+    order = sorted(names, key=lambda name: (trainers.index(name[0]) if trainers else 0, name))
+    return [_model(name, [run for run in runs if (run.trainer, run.plans) == name], len(plans) > 1) for name in order]
+
+
+def _model(name: tuple[str, str], runs: list[Run], several_plans: bool) -> Model:
+    by_key: dict[tuple[int, str], Run] = {}
+    for run in runs:
+        key = (run.repeat, run.fold)
+        if key in by_key:
+            raise ComparisonError(
+                f"{by_key[key].folder} and {run.folder} are the same fold of the same trainer. Name one of the two results "
+                "folders, or move one of them into a folder repeat_1 beside the other's datasets to count as a repeat."
+            )
+        by_key[key] = run
+    return Model(f"{name[0]} ({name[1]})" if several_plans else name[0], *name, runs[0].configuration, by_key)
+
+
+def _runs(results: Path, dataset: str) -> Iterable[Run]:
+    for repeat in repeats_in(results):
+        for folder in sorted((repeat_root(results, repeat) / dataset).glob("*__*__*/fold_*")):
+            trainer, plans, configuration = folder.parent.name.split("__", 2)
+            yield Run(results, dataset, trainer, plans, configuration, folder.name.removeprefix("fold_"), repeat)
+
+
+def _configuration(plans: dict[str, Any], name: str) -> dict[str, Any]:
+    own = plans.get("configurations", {}).get(name, {})
+    inherited = _configuration(plans, own["inherits_from"]) if "inherits_from" in own else {}
+    return {**inherited, **own}
+
+
+def _read_json(file: Path) -> dict[str, Any] | None:
+    return json.loads(file.read_text()) if file.is_file() else None

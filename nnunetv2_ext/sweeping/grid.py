@@ -1,0 +1,84 @@
+"""Which runs a sweep consists of, and whether nnU-Net can train them."""
+
+import itertools
+from collections.abc import Sequence
+from pathlib import Path
+
+from batchgenerators.utilities.file_and_folder_operations import save_json
+from nnunetv2.training.dataloading.nnunet_dataset import infer_dataset_class
+from nnunetv2.utilities.crossval_split import generate_crossval_split
+from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
+
+from nnunetv2_ext.datasets import dataset_name, host_folder, read_json
+from nnunetv2_ext.errors import DatasetError, PlanError
+from nnunetv2_ext.runs import Run
+from nnunetv2_ext.trainers.resolve import any_trainer_class
+
+
+def runs_of_grid(
+    dataset: str,
+    trainers: Sequence[str],
+    plans: str,
+    configurations: Sequence[str],
+    folds: Sequence[str],
+    repeats: int,
+) -> list[Run]:
+    """Every trainer on every configuration and fold, as often as asked for: all of the first repeat, then of the next.
+
+    Raises:
+        UnknownTrainerError: if a trainer doesn't exist.
+        DatasetError: if the dataset or its preprocessed data doesn't exist.
+        PlanError: if its plans lack a configuration.
+    """
+    for trainer in trainers:
+        any_trainer_class(trainer)
+    name, results = dataset_name(dataset), host_folder("nnUNet_results")
+    manager = _plans(name, plans)
+    for configuration in configurations:
+        _check_configuration(name, manager, configuration)
+    grid = itertools.product(range(repeats), configurations, folds, trainers)
+    return [Run(results, name, trainer, plans, configuration, fold, repeat) for repeat, configuration, fold, trainer in grid]
+
+
+def runs_needed_by(run: Run, runs: Sequence[Run]) -> list[Run]:
+    """Those of the runs that have to be finished before this one starts: a cascade's first stage, all of its folds."""
+    previous = _plans(run.dataset, run.plans).get_configuration(run.configuration).previous_stage_name
+    return [
+        other
+        for other in runs
+        if (other.trainer, other.plans, other.repeat, other.configuration) == (run.trainer, run.plans, run.repeat, previous)
+    ]
+
+
+def write_split(run: Run) -> None:
+    """Splits the dataset into nnU-Net's five folds if that isn't done yet.
+
+    nnU-Net does it in the first training. When several start at once, one may read the file while another still writes it.
+    """
+    folder = host_folder("nnUNet_preprocessed") / run.dataset
+    if run.fold == "all" or (folder / "splits_final.json").is_file():
+        return
+    data = str(_data_folder(folder, _plans(run.dataset, run.plans), run.configuration))
+    cases = sorted(infer_dataset_class(data).get_identifiers(data))
+    save_json(generate_crossval_split(cases, seed=12345, n_splits=5), str(folder / "splits_final.json"))
+
+
+def _plans(dataset: str, name: str) -> PlansManager:
+    cure = "'nnUNetv2_plan_and_preprocess' or 'nnUNetv2_ext plan' makes plans; -p takes their name."
+    return PlansManager(read_json(dataset, f"{name}.json", cure))
+
+
+def _check_configuration(dataset: str, plans: PlansManager, configuration: str) -> None:
+    if configuration not in plans.available_configurations:
+        found = ", ".join(plans.available_configurations)
+        raise PlanError(f"{plans.plans_name} of {dataset} has no configuration {configuration}; it has {found}.")
+    folder = _data_folder(host_folder("nnUNet_preprocessed") / dataset, plans, configuration)
+    if not folder.is_dir():
+        raise DatasetError(
+            f"{folder} doesn't exist: the data of {configuration} isn't preprocessed. "
+            f"Run: nnUNetv2_preprocess -d {dataset[7:10]} -plans_name {plans.plans_name} -c {configuration}"
+        )
+
+
+def _data_folder(preprocessed: Path, plans: PlansManager, configuration: str) -> Path:
+    return preprocessed / plans.get_configuration(configuration).data_identifier

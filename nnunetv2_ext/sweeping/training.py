@@ -1,0 +1,100 @@
+"""One training as a job: the command that takes a run from where it is to its end. Imports no torch."""
+
+import contextlib
+import fcntl
+import os
+import shlex
+import shutil
+import signal
+import subprocess
+import sys
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from nnunetv2_ext.paths import TRAINER_FOLDERS, trainer_folders
+from nnunetv2_ext.runs import Run, State
+
+FLAGS = {State.NEW: (), State.CUT_OFF: ("--c",), State.TRAINED: ("--val",)}
+
+
+@dataclass(frozen=True)
+class Training:
+    """What has to be done to finish a run. It can be pickled and called, which is how submitit takes a job."""
+
+    run: Run
+    device: str
+    save_probabilities: bool
+    log_folder: Path
+    gpu: str | None = None
+    """the one that the training shall see; None where the cluster decides, or without a GPU"""
+
+    @property
+    def log_file(self) -> Path:
+        """What the training prints, over all attempts."""
+        return self.log_folder / f"{self.run.name}.log"
+
+    def arguments(self, state: State) -> list[str]:
+        """The command that takes the run from this state to its end."""
+        run = self.run
+        words = ["nnUNetv2_train", run.dataset, run.configuration, run.fold, "-tr", run.trainer, "-p", run.plans]
+        if self.device != "cuda":
+            words += ["-device", self.device]
+        if self.save_probabilities:
+            words.append("--npz")
+        return [*words, *FLAGS[state]]
+
+    def environment(self) -> dict[str, str]:
+        """The variables that the command needs beside those that are set."""
+        values = {"nnUNet_results": str(self.run.root), TRAINER_FOLDERS: trainer_folders()}
+        return values if self.gpu is None else {**values, "CUDA_VISIBLE_DEVICES": self.gpu}
+
+    def __call__(self) -> int:
+        """Trains and validates; returns the command's exit status.
+
+        Two sweeps never train the same run at once: the second waits until the first is done with it, and then looks again
+        how far it got. The lock belongs to the training process as well, so it holds when the process of the job is killed.
+        """
+        self.log_folder.mkdir(parents=True, exist_ok=True)
+        with self.log_file.with_suffix(".lock").open("a") as lock, self.log_file.open("a") as log:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                print(f"{_now()} Another process is training this run; waiting for it.", file=log, flush=True)
+                fcntl.flock(lock, fcntl.LOCK_EX)
+            state = self.run.state()
+            if state is State.FINISHED:
+                return 0
+            arguments = self.arguments(state)
+            print(f"{_now()} $ {shlex.join(arguments)}", file=log, flush=True)
+            return _run([_executable(arguments[0]), *arguments[1:]], self.environment(), log, lock.fileno())
+
+    def checkpoint(self) -> Any:
+        """What submitit queues again when a SLURM job reaches its time limit: the same, which continues the run."""
+        from submitit.helpers import DelayedSubmission
+
+        return DelayedSubmission(self)
+
+
+def _run(command: list[str], environment: dict[str, str], log: Any, lock: int) -> int:
+    environment = {**os.environ, "PYTHONUNBUFFERED": "1", **environment}
+    # A session of its own: its worker processes can be ended with it, and Ctrl-C reaches it through us alone.
+    process = subprocess.Popen(
+        command, env=environment, stdout=log, stderr=subprocess.STDOUT, start_new_session=True, pass_fds=(lock,)
+    )
+    try:
+        return process.wait()
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+
+
+def _executable(name: str) -> str:
+    # Beside our own Python first: a virtual environment works without being activated.
+    search = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
+    return shutil.which(name, path=search) or name
+
+
+def _now() -> str:
+    return datetime.now().isoformat(sep=" ", timespec="seconds")

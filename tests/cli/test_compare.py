@@ -1,0 +1,67 @@
+import json
+
+import pytest
+from click.testing import CliRunner
+
+from nnunetv2_ext.cli.compare import compare
+from tests.comparison.results import CASES, DATASET, write_run
+
+
+@pytest.fixture
+def results(tmp_path, monkeypatch):
+    monkeypatch.setenv("nnUNet_results", str(tmp_path))
+    for fold in CASES:
+        write_run(tmp_path, "nnUNetTrainer", fold, 0.5)
+        write_run(tmp_path, "Better", fold, 0.6)
+    return tmp_path
+
+
+def _compare(*arguments: str):
+    return CliRunner().invoke(compare, arguments)
+
+
+@pytest.mark.usefixtures("results")
+def test_tables_files_and_reference(tmp_path) -> None:
+    files = {name: str(tmp_path / f"table.{name}") for name in ("csv", "markdown", "latex")}
+    output = _compare("-d", "5", *(word for name, file in files.items() for word in (f"--{name}", file)))
+    assert output.exit_code == 0, output.output
+    rows = [line.split() for line in output.stdout.splitlines()]
+    assert ["nnUNetTrainer", "0.500", "0.500", "0.500", "0.500", "reference"] in rows
+    assert any(row[:4] == ["Better", "0.600", "0.600", "0.600"] for row in rows)
+    assert "Every fold was trained once." in output.stdout
+    for name, begin in (("csv", "model,metric"), ("markdown", "**Dice**"), ("latex", r"\begin{table}")):
+        assert (tmp_path / f"table.{name}").read_text().startswith(begin)
+
+
+@pytest.mark.usefixtures("results")
+def test_json() -> None:
+    output = _compare("-d", DATASET, "-tr", "Better", "nnUNetTrainer", "--json")
+    content = json.loads(output.stdout)
+    assert content["reference"] == "nnUNetTrainer"
+    assert content["entries"][1]["estimates"]["dice"]["foreground"]["difference"]["mean"] == pytest.approx(0.1)
+    without_stock = json.loads(_compare("-d", "5", "-tr", "Better", "--json").stdout)
+    assert without_stock["reference"] == "Better"
+
+
+def test_other_results_folders(results, tmp_path_factory) -> None:
+    other = tmp_path_factory.mktemp("theirs")
+    for fold in CASES:
+        write_run(other, "Theirs", fold, 0.7)
+    output = _compare("-d", "5", "--results", str(results), str(other), "--json")
+    assert [entry["name"] for entry in json.loads(output.stdout)["entries"]] == ["nnUNetTrainer", "Better", "Theirs"]
+
+
+def test_refusals_are_a_sentence(results) -> None:
+    write_run(results, "Half", "0", 0.5)
+    output = _compare("-d", "5")
+    assert output.exit_code == 1
+    assert str(output.exception).startswith("Half lacks fold 1") or "Half lacks fold 1" in output.output
+    assert _compare("-d", "5", "--allow", "incomplete").exit_code == 0
+
+
+@pytest.mark.usefixtures("results")
+def test_wrong_words() -> None:
+    output = _compare("-d", "5", "--allow", "everything")
+    assert output.exit_code == 2
+    assert "'everything' is none of these. data: models whose datasets differ;" in " ".join(output.stderr.split())
+    assert "holds results of none; there are Dataset005_Made" in str(_compare("-d", "6").exception or "")

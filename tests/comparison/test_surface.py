@@ -1,0 +1,79 @@
+"""Surface distances of boxes, whose distances one can see, and of blobs, against scipy's distance transform."""
+
+import numpy as np
+import pytest
+import SimpleITK
+from scipy.ndimage import binary_erosion, distance_transform_edt
+
+from nnunetv2_ext.comparison.reading import read_models
+from nnunetv2_ext.comparison.surface import surface_metrics
+from nnunetv2_ext.errors import ComparisonError
+from tests.comparison.results import CASES, CONFIGURATION, DATASET, LABELS, write_run
+
+pytest.importorskip("monai", reason="the extra 'surface' is not installed")
+
+SPACING = (1.0, 1.0, 3.0)  # x, y, z, as SimpleITK has it
+
+
+def _write(file, array) -> None:
+    image = SimpleITK.GetImageFromArray(array.astype(np.uint8))
+    image.SetSpacing(SPACING)
+    SimpleITK.WriteImage(image, str(file))
+
+
+@pytest.fixture
+def run(tmp_path):
+    """Three cases: a box moved by two slices of 3 mm; equal blobs with an ignored region; no lesion in the truth."""
+    folder = write_run(tmp_path, "A", "0", 0.5, labels={**LABELS, "ignore": 3})
+    (tmp_path / "truth").mkdir()
+    box, blob = np.zeros((12, 14, 16)), np.zeros((12, 14, 16))
+    box[3:6, 3:9, 3:9] = 1
+    blob[2:8, 4:9, 5:12] = 2
+    ignored = np.where(np.indices(blob.shape)[0] > 9, 3, blob)
+    beyond = np.where(np.indices(blob.shape)[0] > 9, 2, blob)
+    for case, truth, prediction in zip(CASES["0"], (box, ignored, box), (np.roll(box, 2, 0), beyond, blob), strict=True):
+        _write(tmp_path / "truth" / f"{case}.nii.gz", truth)
+        _write(folder / "validation" / f"{case}.nii.gz", prediction)
+    return read_models([tmp_path], DATASET, CONFIGURATION)[0].finished[0, "0"]
+
+
+def _metrics(tmp_path, tolerance):
+    dataset = {"file_ending": ".nii.gz", "labels": {**LABELS, "ignore": 3}, "channel_names": {"0": "MRI"}}
+    return surface_metrics(tmp_path / "truth", dataset, hd95=True, tolerance=tolerance)
+
+
+def test_distances_are_in_millimetres(run, tmp_path) -> None:
+    hd95, nsd = _metrics(tmp_path, 6.0)
+    assert hd95.read(run, CASES["0"][0], "1") == pytest.approx(6.0)
+    assert nsd.read(run, CASES["0"][0], "1") == pytest.approx(1.0)
+    assert 0.2 < _metrics(tmp_path, 1.0)[1].read(run, CASES["0"][0], "1") < 0.8
+
+
+def test_agrees_with_scipy(run, tmp_path) -> None:
+    truth, prediction = np.zeros((12, 14, 16), bool), np.zeros((12, 14, 16), bool)
+    truth[3:6, 3:9, 3:9] = True
+    prediction[2:8, 4:9, 5:12] = True
+    surfaces = [mask & ~binary_erosion(mask) for mask in (truth, prediction)]
+    distances = [distance_transform_edt(~surface, SPACING[::-1]) for surface in surfaces]
+    expected = max(np.percentile(distances[1][surfaces[0]], 95), np.percentile(distances[0][surfaces[1]], 95))
+    hd95, _ = _metrics(tmp_path, 1.0)
+    assert hd95.read(run, CASES["0"][2], "(1, 2)") == pytest.approx(expected)
+
+
+def test_what_is_ignored_counts_for_nothing(run, tmp_path) -> None:
+    hd95, nsd = _metrics(tmp_path, 1.0)
+    assert hd95.read(run, CASES["0"][1], "2") == 0.0
+    assert nsd.read(run, CASES["0"][1], "2") == 1.0
+
+
+def test_empty_masks(run, tmp_path) -> None:
+    hd95, nsd = _metrics(tmp_path, 1.0)
+    assert np.isnan(hd95.read(run, CASES["0"][2], "1"))  # not in the prediction
+    assert nsd.read(run, CASES["0"][2], "1") == 0.0
+    assert np.isnan(nsd.read(run, CASES["0"][0], "2"))  # in neither
+
+
+def test_needs_the_ground_truth(tmp_path) -> None:
+    with pytest.raises(ComparisonError, match="need the ground truth"):
+        surface_metrics(tmp_path / "none", {}, hd95=True, tolerance=None)
+    assert surface_metrics(tmp_path / "none", {}, hd95=False, tolerance=None) == []

@@ -1,0 +1,78 @@
+import json
+
+import pytest
+
+from nnunetv2_ext.errors import DatasetError, PlanError, UnknownTrainerError
+from nnunetv2_ext.sweeping.grid import runs_needed_by, runs_of_grid, write_split
+from tests.tiny import NAME, SPLITS, make_tiny_dataset
+
+
+@pytest.fixture
+def preprocessed(tmp_path, monkeypatch):
+    """A dataset whose preprocessed files are empty."""
+    for name in ("nnUNet_raw", "nnUNet_preprocessed", "nnUNet_results"):
+        (tmp_path / name).mkdir()
+        monkeypatch.setenv(name, str(tmp_path / name))
+    make_tiny_dataset(tmp_path / "nnUNet_raw", tmp_path / "nnUNet_preprocessed", preprocess=False)
+    folder = tmp_path / "nnUNet_preprocessed" / NAME
+    (folder / "nnUNetPlans_3d_fullres").mkdir()
+    for number in range(7):
+        (folder / "nnUNetPlans_3d_fullres" / f"case_{number}.b2nd").touch()
+    return folder
+
+
+def _grid(trainers=("nnUNetTrainer",), configurations=("3d_fullres",), folds=("0",), repeats=1):
+    return runs_of_grid("8", trainers, "nnUNetPlans", configurations, folds, repeats)
+
+
+@pytest.mark.usefixtures("preprocessed")
+def test_everything_with_everything_one_repeat_after_the_other() -> None:
+    runs = _grid(("nnUNetTrainer", "nnUNetTrainerEGE"), folds=("0", "1"), repeats=2)
+    assert [(run.repeat, run.fold, run.trainer) for run in runs[:3]] == [
+        (0, "0", "nnUNetTrainer"),
+        (0, "0", "nnUNetTrainerEGE"),
+        (0, "1", "nnUNetTrainer"),
+    ]
+    assert len(set(runs)) == 8
+    assert [run.repeat for run in runs] == [0] * 4 + [1] * 4
+
+
+def test_what_nnunet_would_stumble_over_is_said_beforehand(preprocessed) -> None:
+    with pytest.raises(UnknownTrainerError, match="nnUNetTrainerEGE"):
+        _grid(("nnUNetTrainerEGEE",))
+    with pytest.raises(PlanError, match="has no configuration 2d; it has 3d_fullres"):
+        _grid(configurations=("2d",))
+    for file in (preprocessed / "nnUNetPlans_3d_fullres").iterdir():
+        file.unlink()
+    (preprocessed / "nnUNetPlans_3d_fullres").rmdir()
+    with pytest.raises(DatasetError, match="Run: nnUNetv2_preprocess -d 008 -plans_name nnUNetPlans -c 3d_fullres"):
+        _grid()
+
+
+def test_a_cascade_needs_all_folds_of_its_first_stage(preprocessed) -> None:
+    file = preprocessed / "nnUNetPlans.json"
+    plans = json.loads(file.read_text())
+    plans["configurations"]["3d_lowres"] = {"inherits_from": "3d_fullres", "next_stage": "3d_cascade_fullres"}
+    plans["configurations"]["3d_cascade_fullres"] = {"inherits_from": "3d_fullres", "previous_stage": "3d_lowres"}
+    file.write_text(json.dumps(plans))
+    runs = _grid(("nnUNetTrainer", "nnUNetTrainerEGE"), ("3d_lowres", "3d_cascade_fullres"), ("0", "1"), 2)
+    cascade = next(run for run in runs if run.configuration == "3d_cascade_fullres" and run.repeat == 1)
+    needed = runs_needed_by(cascade, runs)
+    assert [(run.trainer, run.configuration, run.fold, run.repeat) for run in needed] == [
+        ("nnUNetTrainer", "3d_lowres", "0", 1),
+        ("nnUNetTrainer", "3d_lowres", "1", 1),
+    ]
+    assert runs_needed_by(needed[0], runs) == []
+
+
+def test_the_split_is_that_of_nnunet_and_only_written_if_there_is_none(preprocessed) -> None:
+    from nnunetv2.utilities.crossval_split import generate_crossval_split
+
+    run = _grid()[0]
+    splits = preprocessed / "splits_final.json"
+    write_split(run)
+    assert json.loads(splits.read_text()) == SPLITS
+    splits.unlink()
+    write_split(run)
+    cases = [f"case_{number}" for number in range(7)]
+    assert json.loads(splits.read_text()) == json.loads(json.dumps(generate_crossval_split(cases), default=str))
