@@ -8,6 +8,8 @@
     ├── InputSizeError        an input that a network can't process; also a ValueError
     ├── CheckpointError       a checkpoint that is corrupt or of another network; also a RuntimeError
     ├── RunExistsError        a training folder that already holds a run; also a RuntimeError
+    ├── DiskError             a disk that is full or can't be written to; also a RuntimeError
+    ├── NonFiniteError        a training whose loss is NaN or infinite; also an ArithmeticError
     ├── DatasetError          a dataset that lacks what is needed, or already has it; also a RuntimeError
     ├── ComparisonError       runs that can't be compared fairly; also a ValueError
     └── UnsafeFileError       a model file that is damaged or made to do harm; also a ValueError
@@ -44,6 +46,14 @@ class CheckpointError(ExtensionError, RuntimeError):
 
 class RunExistsError(ExtensionError, RuntimeError):
     """A training folder that already holds a run."""
+
+
+class DiskError(ExtensionError, RuntimeError):
+    """A disk that is full or can't be written to. (An OSError can't be a SystemExit as well.)"""
+
+
+class NonFiniteError(ExtensionError, ArithmeticError):
+    """A training whose loss is NaN or infinite, or whose gradients always overflow."""
 
 
 class DatasetError(ExtensionError, RuntimeError):

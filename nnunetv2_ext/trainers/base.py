@@ -8,15 +8,17 @@ import torch
 from nnunetv2.utilities.plans_handling.plans_handler import ConfigurationManager, PlansManager
 from torch import nn
 
-from nnunetv2_ext.errors import CheckpointError, DatasetError, RunExistsError
+from nnunetv2_ext.errors import DatasetError
+from nnunetv2_ext.trainers.checkpoints import CheckpointsMixin
+from nnunetv2_ext.trainers.collapse import CollapseMixin
 from nnunetv2_ext.trainers.networks import build_network
+from nnunetv2_ext.trainers.non_finite import NonFiniteMixin
+from nnunetv2_ext.trainers.pretrained import PretrainedWeightsMixin
 from nnunetv2_ext.trainers.run_card import RunCardMixin
 
-CHECKPOINTS = ("checkpoint_final.pth", "checkpoint_latest.pth", "checkpoint_best.pth")
 
-
-class ExtensionTrainer(RunCardMixin):
-    """The host's trainer with a preset's network.
+class ExtensionTrainer(CheckpointsMixin, PretrainedWeightsMixin, NonFiniteMixin, CollapseMixin, RunCardMixin):
+    """nnU-Net's trainer with a preset's network, and what keeps a long training safe.
 
     A trainer is a subclass of this and of mixins, each of which overrides one hook of the host and calls super(). A class among
     them may set ``hyperparameters``, attributes that the host's constructor sets; they are applied after it, base class first.
@@ -67,18 +69,6 @@ class ExtensionTrainer(RunCardMixin):
             deep_supervision=enable_deep_supervision,
         )
 
-    def on_train_start(self) -> None:
-        self._refuse_to_overwrite()
-        super().on_train_start()
-
-    def _refuse_to_overwrite(self) -> None:
-        found = [name for name in CHECKPOINTS if Path(self.output_folder, name).is_file()]
-        if found and not self.logger.resume:
-            raise RunExistsError(
-                f"{self.output_folder} already holds a run ({', '.join(found)}), which a new training would overwrite. Add --c "
-                "to continue it (or --val to validate a finished one), or move the folder away to start afresh."
-            )
-
     def get_tr_and_val_datasets(self) -> tuple[Any, Any]:
         """As in the host, but a cascade without its first stage is refused, on which the loaders die in the background.
 
@@ -97,25 +87,3 @@ class ExtensionTrainer(RunCardMixin):
                     "each writes the predictions of its validation cases."
                 )
         return datasets
-
-    def load_checkpoint(self, filename_or_checkpoint: str) -> None:
-        """As in the host, but a checkpoint that is corrupt or another trainer's is refused in one sentence.
-
-        Raises:
-            CheckpointError: if it is.
-        """
-        try:
-            # mapped, not read: the host reads it again
-            checkpoint = torch.load(filename_or_checkpoint, map_location="cpu", weights_only=False, mmap=True)
-            trainer = checkpoint["trainer_name"]
-        except Exception as error:
-            raise CheckpointError(
-                f"{filename_or_checkpoint} can't be read as a checkpoint ({type(error).__name__}: {error}). If the file is "
-                "damaged, move it away and continue with --c from checkpoint_latest.pth or checkpoint_best.pth beside it."
-            ) from error
-        if trainer != type(self).__name__:
-            raise CheckpointError(
-                f"{filename_or_checkpoint} was written by {trainer}, this is {type(self).__name__}: train with -tr {trainer}, "
-                "or start from its weights in a new run with -pretrained_weights."
-            )
-        super().load_checkpoint(filename_or_checkpoint)

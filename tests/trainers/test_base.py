@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from nnunetv2_ext.errors import CheckpointError, DatasetError, RunExistsError
+from nnunetv2_ext.errors import DatasetError
 from nnunetv2_ext.presets import PRESETS
 from tests.plans import CONFIGURATIONS
 from tests.trainers.runs import REGIONS, batch, make_trainer
@@ -47,15 +47,6 @@ def test_labels_leave_the_plan_as_it_was(tmp_path, monkeypatch):
     assert "region_based" not in trainer.plans_manager.plans["configurations"]["3d"]
 
 
-@pytest.mark.parametrize("checkpoint", ["checkpoint_final.pth", "checkpoint_latest.pth", "checkpoint_best.pth"])
-def test_a_run_that_is_there_is_not_overwritten(checkpoint, tmp_path, monkeypatch):
-    trainer = make_trainer("nnUNetTrainerEGE", tmp_path, monkeypatch)
-    trainer.initialize()
-    trainer.save_checkpoint(f"{trainer.output_folder}/{checkpoint}")
-    with pytest.raises(RunExistsError, match=rf"already holds a run \({checkpoint}\).*Add --c to continue"):
-        trainer.on_train_start()
-
-
 def test_a_cascade_without_its_first_stage_is_refused(tmp_path, monkeypatch):
     monkeypatch.setitem(CONFIGURATIONS, "3d_cascade", {**CONFIGURATIONS["3d"], "previous_stage": "3d"})
     trainer = make_trainer("nnUNetTrainerEGEUNet", tmp_path, monkeypatch, plan="3d_cascade")
@@ -67,42 +58,3 @@ def test_a_cascade_without_its_first_stage_is_refused(tmp_path, monkeypatch):
     predicted.mkdir(parents=True)
     (predicted / "case.b2nd").touch()
     assert [list(dataset.identifiers) for dataset in trainer.get_tr_and_val_datasets()] == [["case"], ["case"]]
-
-
-def test_a_continued_run_takes_up_where_it_was(tmp_path, monkeypatch):
-    trainer = make_trainer("nnUNetTrainerEGEAdan_3epochs", tmp_path, monkeypatch)
-    trainer.initialize()
-    trainer.train_step(batch(trainer))
-    trainer.current_epoch = 1
-    path = f"{trainer.output_folder}/checkpoint_latest.pth"
-    trainer.save_checkpoint(path)
-
-    continued = make_trainer("nnUNetTrainerEGEAdan_3epochs", tmp_path, monkeypatch, continue_training=True)
-    continued.load_checkpoint(path)
-    continued._refuse_to_overwrite()
-    assert continued.current_epoch == 2
-    for ours, expected in zip(continued.network.parameters(), trainer.network.parameters(), strict=True):
-        assert torch.equal(ours, expected)
-    assert trainer.train_step(batch(trainer))["loss"] == continued.train_step(batch(continued))["loss"]
-
-
-def test_a_checkpoint_of_another_trainer_is_refused(tmp_path, monkeypatch):
-    other = make_trainer("nnUNetTrainerMBTFE", tmp_path, monkeypatch)
-    other.initialize()
-    other.save_checkpoint(str(tmp_path / "other.pth"))
-    trainer = make_trainer("nnUNetTrainerEGE", tmp_path, monkeypatch)
-    with pytest.raises(CheckpointError, match="was written by nnUNetTrainerMBTFE, this is nnUNetTrainerEGE: train with -tr"):
-        trainer.load_checkpoint(str(tmp_path / "other.pth"))
-
-
-@pytest.mark.parametrize("content", [b"", b"not a checkpoint", None])
-def test_a_corrupt_checkpoint_is_refused(content, tmp_path, monkeypatch):
-    path = tmp_path / "checkpoint_latest.pth"
-    if content is None:  # cut off while it was written
-        torch.save({"network_weights": torch.zeros(1000)}, path)
-        path.write_bytes(path.read_bytes()[:2000])
-    else:
-        path.write_bytes(content)
-    trainer = make_trainer("nnUNetTrainerEGE", tmp_path, monkeypatch)
-    with pytest.raises(CheckpointError, match="can't be read as a checkpoint"):
-        trainer.load_checkpoint(str(path))
