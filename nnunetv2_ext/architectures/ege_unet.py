@@ -23,7 +23,7 @@ GROUPS = 4
 
 
 def light_channels(stages: int) -> tuple[int, ...]:
-    """The published channels for six stages; fewer stages take the first of them, further stages add 16 each."""
+    """The published channels for six stages; fewer stages take the first ones, each further stage adds 16."""
     further = (CHANNELS[-1] + 16 * extra for extra in range(1, stages - len(CHANNELS) + 1))
     return (*CHANNELS[:stages], *further)
 

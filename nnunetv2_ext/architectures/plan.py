@@ -1,4 +1,4 @@
-"""What a plan says about a network: the arguments of the host's PlainConvUNet, checked and in one form."""
+"""What a plan says about a network: the arguments of PlainConvUNet, checked and normalised."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -39,7 +39,7 @@ class PlanArguments(TypedDict):
 
 @dataclass(frozen=True)
 class Plan:
-    """A plan's network arguments in one form: one entry per stage, one number per axis.
+    """A plan's network arguments, normalised: one entry per stage, one number per axis.
 
     ``arguments`` keeps what was given, so that the stock network of the same plan can be built beside ours.
     """
@@ -58,7 +58,7 @@ class Plan:
 
     @classmethod
     def from_arguments(cls, arguments: PlanArguments) -> "Plan":
-        """Checks the arguments and brings them into one form.
+        """Checks and normalises the arguments.
 
         Raises:
             PlanError: if one is missing, unknown, or has the wrong number of entries.

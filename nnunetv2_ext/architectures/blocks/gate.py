@@ -18,8 +18,8 @@ class Gate(nn.Module):
     """Scales a skip by how well it agrees with a gating signal: sigmoid(norm(conv(LeakyReLU(w(u) + w(s))))) times s.
 
     An attention gate (arXiv 1804.03999) whose projection w (conv k1 and InstanceNorm) is the same for both inputs. From the
-    nnU-Net modification notes. Differs: the two convolutions have no bias, because the InstanceNorm behind each takes it
-    away again and it would never get a gradient.
+    nnU-Net modification notes. Differs: the two convolutions have no bias, because the InstanceNorm behind each removes it
+    again and it would never get a gradient.
 
     Args:
         channels: channels of the gating signal and of the skip.

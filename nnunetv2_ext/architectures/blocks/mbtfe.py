@@ -12,7 +12,7 @@ from nnunetv2_ext.architectures.recompute.norm_activation import lazy_chain
 
 
 class Unit(nn.Sequential):
-    """Convolution that keeps the size, norm, and PReLU with a slope per channel."""
+    """Convolution that keeps the size, norm, and PReLU with one slope per channel."""
 
     def __init__(self, in_channels: int, out_channels: int, kernel: Sequence[int], norm: type[nn.Module] | None = None) -> None:
         super().__init__()

@@ -7,12 +7,11 @@ from torch import Tensor, nn
 class AttentionGates(nn.Module):
     """Four learned scalars that weigh the position terms of an axial attention (Medical Transformer, arXiv 2102.10662).
 
-    The terms of position start at 0.1 and that of the values at 1, so that a small data set, from which positions are hard to
-    learn, starts nearly without them. The authors leave the gates alone for the first 10 epochs.
+    The position terms start at 0.1 and the value term at 1, so that training on a small dataset, from which position
+    embeddings are hard to learn, starts almost without them. The authors freeze the gates for the first 10 epochs.
 
-    While ``frozen`` is set the gates get a gradient of zero, not none, because distributed training waits for the gradient of
-    every parameter. Whoever trains has to see to it that weight decay and momentum don't move them meanwhile; the trainer mixin
-    in ``nnunetv2_ext.trainers.gates`` does.
+    While ``frozen`` is set, the gates get a gradient of zero instead of none, because distributed training waits for the
+    gradient of every parameter. Weight decay and momentum would still move them; ``nnunetv2_ext.trainers.gates`` prevents it.
 
     Shape:
         nothing to four scalars, in the order query, key, value, position.

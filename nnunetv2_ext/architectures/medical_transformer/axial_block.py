@@ -15,17 +15,17 @@ class AxialBlock(nn.Module):
     Convolution k1 down to ``width``, BatchNorm, ReLU, attention along one axis after the other, ReLU, convolution k1 up,
     BatchNorm; the input is added, through a strided convolution k1 and BatchNorm where size or channels change; ReLU.
 
-    Differs from the paper: nD, with an attention along each spatial axis, in order. The last one carries the stride, as in 2D.
+    Differs from the paper: nD, with one attention per spatial axis, in order. The last one has the stride, as in 2D.
 
     Args:
         in_channels: channels of the input.
         out_channels: channels of the output.
         dimensions: number of spatial dimensions.
-        size: spatial size that the embeddings of position are built for, one number per axis.
-        width: channels in between, half of ``out_channels`` by default; divisible by twice the heads.
+        size: spatial size for which the position embeddings are built, one number per axis.
+        width: channels of the attention, half of ``out_channels`` by default; divisible by twice the heads.
         heads: number of heads.
         position: ``"with"``, ``"gated"`` or ``"without"``.
-        attention: whether there is attention; without it only the pooling of the stride is left in its place.
+        attention: whether there is attention; without it, only the pooling by the stride remains.
         stride: one number or one per axis.
 
     Shape:

@@ -15,11 +15,11 @@ class AxialUNet(MedicalTransformer):
     On a 2D plan of six stages for a patch of 128x128, 3 channels and 2 classes it is the published network, with 1,327,434
     parameters: 968 more, in the heads for deep supervision, and 384 less, the dead biases of logits in front of a softmax.
 
-    Differs from the paper: nD, and its layout follows the plan (see ``MedicalTransformer``); heads on the coarser stages of the
-    decoder, for deep supervision; the second of two ReLUs in a row is left out.
+    Differs from the paper: nD; its layout follows the plan (see ``MedicalTransformer``); heads on the coarser stages of the
+    decoder, for deep supervision; of two ReLUs in a row the second is dropped.
 
     Args:
-        position: ``"with"`` as published, ``"gated"``, or ``"without"`` for content alone.
+        position: ``"with"`` as published, ``"gated"``, or ``"without"`` for content only.
         arguments: those of ``MedicalTransformer`` and of PlainConvUNet.
 
     Shape:
@@ -53,7 +53,7 @@ class AxialUNet(MedicalTransformer):
 class GatedAxialUNet(AxialUNet):
     """The gated axial attention U-Net of the Medical Transformer (arXiv 2102.10662): AxialUNet with gates.
 
-    The published network has 64 of them, four per attention. ``position="with"`` takes them out again.
+    The published network has 64 gates, four per attention.
     """
 
     def __init__(self, *, position: Position = "gated", **arguments: Any) -> None:

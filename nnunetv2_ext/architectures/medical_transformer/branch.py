@@ -12,14 +12,14 @@ from nnunetv2_ext.architectures.operations import operations, resize, same_paddi
 from nnunetv2_ext.architectures.plan import Plan
 
 STEM_WIDTH = 128
-"""Channels in the middle of the stem, whatever the width of the network."""
+"""Channels in the middle of the stem, independent of the width of the network."""
 DOUBLINGS = 3
-"""How often the width doubles: published networks have four layers, further ones are as wide as the fourth."""
+"""How often the width doubles: the published networks have four layers, further layers are as wide as the fourth."""
 
 
 @dataclass(frozen=True)
 class Layout:
-    """What the branches of a network have in common, in the paper's numbers."""
+    """What the branches of a network share, in the paper's units."""
 
     blocks: Sequence[int]
     heads: int
@@ -31,7 +31,7 @@ class Layout:
         return int(64 * self.width)
 
     def channels(self, stage: int) -> int:
-        """Channels of a stage; those of stage 0 are the last of the decoder."""
+        """Channels of a stage; stage 0 is the end of the decoder."""
         return int(128 * self.width) * 2 ** min(stage, DOUBLINGS + 1)
 
     def blocks_of(self, stage: int) -> int:
@@ -39,7 +39,7 @@ class Layout:
 
 
 def convolution_of(plan: Plan, stage: int, in_channels: int, out_channels: int, *, strided: bool = False) -> nn.Module:
-    """A convolution with a stage's kernel, and its stride where wanted."""
+    """A convolution with a stage's kernel and, if ``strided``, its stride."""
     kernel, stride = plan.kernel_sizes[stage], plan.strides[stage] if strided else 1
     return plan.convolution(in_channels, out_channels, kernel, stride=stride, padding=same_padding(kernel))
 
@@ -47,7 +47,7 @@ def convolution_of(plan: Plan, stage: int, in_channels: int, out_channels: int, 
 class Stem(nn.Sequential):
     """Convolutions k7 with a stride, k3 and k3, each with BatchNorm and ReLU, from the input to the resolution of stage 1.
 
-    On an axis on which the plan's first kernel is 1 the k7 is a 1.
+    Along an axis where the plan's first kernel is 1, the k7 is a k1.
     """
 
     def __init__(self, plan: Plan, channels: int) -> None:
@@ -69,22 +69,22 @@ class Stem(nn.Sequential):
 class AxialBranch(nn.Module):
     """Stem, layers of axial blocks, and a decoder that adds the skips.
 
-    The stem leads to stage 1 of the plan, and from there each layer of blocks is a stage, the first without a stride. With
-    ``bottleneck`` a strided convolution leads to the plan's next stage. The decoder is a convolution, interpolation (corners
-    not aligned) and ReLU per stage, to which the layer of the stage reached is added.
+    The stem leads to stage 1 of the plan; from there each layer of blocks is a stage, the first without a stride. With
+    ``bottleneck``, a strided convolution leads to the plan's next stage. Each stage of the decoder is a convolution,
+    interpolation (corners not aligned) and ReLU, and adds the skip of the stage it reaches.
 
     Args:
         plan: the plan.
-        layout: what the branches of a network have in common.
-        size: spatial size of the input that the embeddings of position are built for.
+        layout: what the branches of a network share.
+        size: spatial size of the input for which the position embeddings are built.
         layers: number of layers.
         stem_channels: channels behind the stem.
         position: ``"with"``, ``"gated"`` or ``"without"``.
         bottleneck: whether there is a stage behind the last layer.
 
     Shape:
-        ``(N, input_channels, *spatial)``, of any size, to ``layers + 1`` maps, the finest first: the first has the resolution
-        of the plan's stage 0, the next of stage 1, and so on; a size that a stride doesn't divide is rounded up.
+        ``(N, input_channels, *spatial)``, of any size, to ``layers + 1`` feature maps, finest first: one at the resolution of
+        the plan's stage 0, one of stage 1, and so on; sizes that a stride doesn't divide are rounded up.
     """
 
     def __init__(
@@ -125,7 +125,7 @@ class AxialBranch(nn.Module):
                 size = size if block else shrink(size, stride)
             self.layers.append(layer)
         self.bottleneck = convolution_of(plan, layers + 1, channels, channels, strided=True) if bottleneck else None
-        # From the coarsest to the finest. A decoder's convolution is at the resolution it comes from.
+        # Coarsest first. A convolution of the decoder works at the resolution of its input.
         self.decoder = nn.ModuleList(
             convolution_of(plan, stage, layout.channels(stage), layout.channels(stage - 1)) for stage in range(layers, 0, -1)
         )

@@ -1,4 +1,4 @@
-"""A map as a batch of local patches, and back."""
+"""A feature map as a batch of local patches, and back."""
 
 from collections.abc import Sequence
 from math import prod
@@ -7,12 +7,12 @@ from torch import Tensor
 
 
 def split_into_patches(x: Tensor, grid: Sequence[int]) -> Tensor:
-    """Cuts a map into a grid of patches of equal size and puts them one after another in the batch.
+    """Splits a feature map into a grid of equal patches, stacked along the batch axis.
 
-    The patches of a grid position, one per sample, are neighbours in the batch; grid positions are in the order of the axes.
+    The patches of one grid position, one per sample, are adjacent in the batch; grid positions follow the order of the axes.
 
     Args:
-        x: the map, whose axes the grid divides.
+        x: the feature map, each axis divisible by the grid.
         grid: patches per axis.
 
     Shape:

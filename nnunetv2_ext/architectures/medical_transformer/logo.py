@@ -1,4 +1,4 @@
-"""LoGo and MedT: a shallow global branch beside a deep one over local patches."""
+"""LoGo and MedT: a shallow global branch and a deep branch over local patches."""
 
 from collections.abc import Sequence
 from math import prod
@@ -22,31 +22,32 @@ GLOBAL_LAYERS = 2
 class LoGo(MedicalTransformer):
     """The local-global network of the Medical Transformer (MICCAI 2021, arXiv 2102.10662).
 
-    A shallow branch of two layers, without a bottleneck, sees the whole input; a deep one sees a grid of local patches. What
-    they find is added, and goes through a convolution to the head.
+    A shallow branch of two layers, without a bottleneck, processes the whole input; a deep branch processes a grid of local
+    patches. Their features are added and go through a convolution to the head.
 
     On a 2D plan of six stages for a patch of 128x128, 3 channels and 2 classes it is the published network, with 1,529,938
-    parameters: 968 more, in the heads for deep supervision, and 562 less, which are dead there: 528 biases of logits in front
-    of a softmax and 34 in a head that is never called. Its local stem is as wide as the global branch's last layer, as there.
+    parameters: 968 more, in the heads for deep supervision, and 562 fewer, which are dead in the published code: 528 biases
+    of logits in front of a softmax and 34 in a head that is never called. As published, the local stem is as wide as the
+    global branch's last layer.
 
-    Differs from the paper: nD, and its layout follows the plan (see ``MedicalTransformer``); the patches go through the local
-    branch as one batch, so that BatchNorm sees all of them, where the published code takes one after another; heads on the
-    coarser stages, which take the sum of what the branches have there, and where the local one alone reaches, it alone; a
-    patch that a stride doesn't divide is rounded up.
+    Differs from the paper: nD; its layout follows the plan (see ``MedicalTransformer``); the patches are one batch of the
+    local branch, so that BatchNorm sees all of them, where the published code takes one after another; heads on the coarser
+    stages, which take the sum of the branches, or the local branch where the global one doesn't reach; patches that a
+    stride doesn't divide are rounded up.
 
     Args:
         position: in the global branch, ``"with"``, ``"gated"`` or ``"without"``.
         local_position: the same in the local branch.
-        local: whether there is a local branch. Without it a stage that the global branch doesn't reach takes the average of
-            the coarsest that it does.
-        local_grid: local patches per axis. By default 4 as published; on an axis where 4 doesn't divide the input, or
-            leaves less than two positions to the last layer, the next smaller number that is right.
-        patches_together: whether the patches are one batch. One after another is the published code's way: in training each
-            is then normalised by itself, and running statistics are updated once per patch. In evaluation it is the same.
+        local: whether there is a local branch. Without it, stages that the global branch doesn't reach take its coarsest
+            feature map, averaged.
+        local_grid: local patches per axis. By default 4 as published, or the next smaller number that divides the axis and
+            leaves two positions to the last layer.
+        patches_together: whether the patches are one batch. If not, they run one after another, as in the published code: in
+            training each is normalised by itself and updates the running statistics; in evaluation the result is the same.
         arguments: those of ``MedicalTransformer`` and of PlainConvUNet.
 
     Shape:
-        as AxialUNet; each axis has to be divisible by ``local_grid``, too, if that is given.
+        as AxialUNet; if ``local_grid`` is given, each axis has to be divisible by it, too.
 
     Raises:
         PlanError: if the plan has fewer than three stages, the heads don't divide the width, or ``local_grid`` not the patch.
@@ -126,10 +127,10 @@ class LoGo(MedicalTransformer):
         """The feature maps of the local branch, finest first, each joined from the patches to one map per sample."""
         grid = self.grid_of(x.shape[2:])
         patches = split_into_patches(x, grid)
-        pieces = [patches] if self.patches_together else patches.chunk(prod(grid))
-        of_pieces = [branch(piece) for piece in pieces]
+        batches = [patches] if self.patches_together else patches.chunk(prod(grid))
+        outputs = [branch(batch) for batch in batches]
         features, size = [], tuple(x.shape[2:])
-        for stride, maps in zip(self.plan.strides, zip(*of_pieces, strict=True), strict=False):
+        for stride, maps in zip(self.plan.strides, zip(*outputs, strict=True), strict=False):
             size = shrink(size, stride)
             features.append(resize(join_patches(torch.cat(maps), grid), size, align_corners=False))
         return features
@@ -139,8 +140,8 @@ class MedT(LoGo):
     """MedT (MICCAI 2021, arXiv 2102.10662): LoGo with gates in the global branch and no position in the local one.
 
     On a 2D plan of six stages for a patch of 128x128, 3 channels and 2 classes it is the published network, with 1,525,266
-    parameters: 968 more, in the heads for deep supervision, and 35,842 less, which are dead there: 35,536 in a convolution of
-    each local block and 34 in a head, neither of which is called, and 272 biases of logits in front of a softmax.
+    parameters: 968 more, in the heads for deep supervision, and 35,842 fewer, which are dead in the published code: 35,536 in
+    a convolution of each local block and 34 in a head, which are never called, and 272 biases of logits in front of a softmax.
     """
 
     def __init__(self, *, position: Position = "gated", local_position: Position = "without", **arguments: Any) -> None:

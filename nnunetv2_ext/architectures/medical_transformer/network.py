@@ -24,7 +24,7 @@ class SegmentationHeads(nn.Module):
 
     Shape:
         feature maps, finest first, to logits: a list with one entry per stage but the coarsest, finest first, while
-        ``deep_supervision`` is set, else the finest alone. A stage that has no feature map takes the coarsest there is,
+        ``deep_supervision`` is set, else the finest alone. A stage without a feature map takes the coarsest one,
         averaged to its resolution.
     """
 
@@ -47,22 +47,22 @@ class SegmentationHeads(nn.Module):
 
 
 class MedicalTransformer(Network):
-    """A network of axial attentions: what the paper's four have in common.
+    """A network of axial attentions: the base of the paper's four networks.
 
-    The published layout is that of a plan with six stages and strides of 2, such as the host's for 128x128: the stem leads to
+    The published layout is that of a plan with six stages and strides of 2, such as nnU-Net's for 128x128: the stem leads to
     stage 1, there is a layer of blocks in each of the stages 1 to 4, and a bottleneck in stage 5. A plan of S stages has its
     layers in the stages 1 to S - 2 and the bottleneck in stage S - 1. With fewer than six stages the last of the published
     layers are left out; with more, further layers have as many blocks as the last and are as wide as the fourth.
 
     Args:
-        patch_size: the plan's patch, for which the embeddings of position are built; 128 per axis, as published, if None.
-            For an input of another size they are interpolated.
+        patch_size: the plan's patch, for which the position embeddings are built; 128 per axis, as published, if None.
+            For inputs of another size they are interpolated.
         layers: blocks per layer.
         heads: number of heads.
-        width: factor for all widths but that inside the stem, which is 128.
+        width: factor for all widths except the one inside the stem, which is 128.
         attention: whether the blocks have attention.
-        arguments: those of PlainConvUNet. Of the plan's arguments features, numbers of convolutions,
-            norm and nonlinearity are not used: the network has the published ones.
+        arguments: those of PlainConvUNet. The plan's features, numbers of convolutions, norm and nonlinearity are not used:
+            the network has the published ones.
 
     Raises:
         PlanError: if the plan has fewer than three stages.
@@ -92,7 +92,7 @@ class MedicalTransformer(Network):
     def gates_frozen(self) -> bool:
         """Whether the gates get a gradient of zero, as they do in the first epochs of the published training.
 
-        Setting it freezes or releases all gates; a network without gates stays as it is and is never frozen.
+        Setting it freezes or releases all gates; a network without gates ignores it.
         """
         return any(gates.frozen for gates in self._gates())
 

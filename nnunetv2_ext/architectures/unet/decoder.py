@@ -19,9 +19,9 @@ from nnunetv2_ext.errors import PlanError
 class UNetDecoder(nn.Module):
     """Transposed convolution, concatenation with the skip and the plan's convolutions, from the coarsest stage up.
 
-    With ``gab`` a GAB refines each skip that has a prediction below it, that is all but the coarsest skip: it takes the next
-    deeper skip, as refined, the skip itself, and as mask the evidence for foreground in the decoder's own prediction one
-    stage below. The prediction is the one that deep supervision trains, so there is no head of its own for the mask.
+    With ``gab``, a GAB refines each skip that has a prediction below it, that is all but the coarsest: it takes the next deeper
+    skip, already refined, the skip itself, and as mask the evidence for foreground in the decoder's prediction one stage
+    below. That prediction is trained by deep supervision, so the mask needs no head of its own.
 
     Args:
         plan: the plan.

@@ -15,8 +15,8 @@ from nnunetv2_ext.architectures.unet.encoder import PlainConvEncoder
 class EGE(Network):
     """The U-Net of a plan, extended with MBTFE, EAB, GHPA and GAB, each of which can be left out.
 
-    With all of them left out it is the host's PlainConvUNet. GHPA and GAB are ports of EGE-UNet's (arXiv 2307.08473), MBTFE
-    and EAB of the nnU-Net modification notes; putting them together in a plan's U-Net is this package's own.
+    Without all of them it is PlainConvUNet. GHPA and GAB are those of EGE-UNet (arXiv 2307.08473), MBTFE and EAB those of the
+    nnU-Net modification notes; combining them in a plan's U-Net is this package's own design.
 
     Args:
         mbtfe_stages: the stages that have an MBTFE; None for every stage, an empty list for none.

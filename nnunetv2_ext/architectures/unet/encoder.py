@@ -31,8 +31,8 @@ class GHPALayer(nn.Sequential):
 class PlainConvEncoder(nn.Module):
     """The encoder of PlainConvUNet with blocks added to it.
 
-    In each stage the plan's convolutions come first, then MBTFE, then GHPA, where the stage has them; what comes out goes
-    both to the next stage and to the skip. EAB then refines the three finest skips, for the decoder alone.
+    In each stage the plan's convolutions come first, then MBTFE and GHPA, where the stage has them; the output goes to the
+    next stage and to the skip. EAB then refines the three finest skips, for the decoder alone.
 
     Args:
         plan: the plan.
@@ -60,8 +60,8 @@ class PlainConvEncoder(nn.Module):
         recompute: Recompute = "none",
     ) -> None:
         super().__init__()
-        for name, wanted in (("mbtfe_stages", mbtfe_stages), ("ghpa_stages", ghpa_stages)):
-            if unknown := sorted(set(wanted) - set(range(plan.stages))):
+        for name, requested in (("mbtfe_stages", mbtfe_stages), ("ghpa_stages", ghpa_stages)):
+            if unknown := sorted(set(requested) - set(range(plan.stages))):
                 raise PlanError(f"{name} names stages {unknown}, the plan has 0 to {plan.stages - 1}")
         self.stages = nn.ModuleList()
         self.mbtfe = nn.ModuleDict()
