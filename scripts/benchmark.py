@@ -30,7 +30,7 @@ from torch import Tensor, nn
 
 from nnunetv2_ext.architectures import EGE, EGEUNet
 from nnunetv2_ext.architectures.recompute.modes import Recompute
-from nnunetv2_ext.planning.memory import step_memory
+from nnunetv2_ext.memory.step import step_memory
 from nnunetv2_ext.planning.stock import stock_architecture, stock_arguments
 from nnunetv2_ext.profiling.case import case_of_patch
 from nnunetv2_ext.profiling.compiled import kept_when_compiled

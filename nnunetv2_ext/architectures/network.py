@@ -10,6 +10,7 @@ from typing_extensions import Unpack
 
 from nnunetv2_ext.architectures.plan import Plan, PlanArguments
 from nnunetv2_ext.errors import CheckpointError
+from nnunetv2_ext.memory.feature_map_size import feature_map_size
 
 
 class Network(nn.Module):
@@ -29,14 +30,12 @@ class Network(nn.Module):
         InitWeights_He(1e-2)(module)
 
     def compute_conv_feature_map_size(self, input_size: Sequence[int]) -> int:
-        """What the host's planner estimates memory from: see ``nnunetv2_ext.planning.memory.feature_map_size``.
+        """What the host's planner estimates memory from: see ``nnunetv2_ext.memory.feature_map_size``.
 
         Args:
             input_size: spatial size of the patch, without batch and channels.
         """
-        from nnunetv2_ext.planning.memory import feature_map_size
-
-        return feature_map_size(self, input_size)
+        return feature_map_size(self, self.plan.arguments, input_size)
 
     def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False) -> Any:
         """As in torch, but weights of another network are refused in one sentence.

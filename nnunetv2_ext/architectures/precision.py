@@ -8,10 +8,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from nnunetv2_ext.memory.autocast import autocast_device
+
 
 def without_autocast(device: torch.device) -> AbstractContextManager[None]:
-    """A context in which autocast leaves types alone; nothing to do on the meta device, which has no autocast."""
-    return nullcontext() if device.type == "meta" else torch.autocast(device.type, enabled=False)
+    """A context in which autocast leaves types alone."""
+    return torch.autocast(autocast_device(device), enabled=False)
 
 
 def at_least_single(x: Tensor) -> Tensor:
@@ -21,7 +23,7 @@ def at_least_single(x: Tensor) -> Tensor:
 
 def autocast_type(x: Tensor) -> torch.dtype:
     """What autocast would have a convolution of x compute in."""
-    device = x.device.type
+    device = autocast_device(x.device)
     if not torch.amp.is_autocast_available(device) or not torch.is_autocast_enabled(device) or x.dtype == torch.float64:
         return x.dtype
     return torch.get_autocast_dtype(device)
@@ -29,7 +31,7 @@ def autocast_type(x: Tensor) -> torch.dtype:
 
 def restored_autocast(x: Tensor) -> Callable[[], AbstractContextManager[Any]]:
     """What brings back, in the backward, the mixed precision of the forward."""
-    device = x.device.type
+    device = autocast_device(x.device)
     if not torch.amp.is_autocast_available(device):
         return nullcontext
     dtype, enabled = torch.get_autocast_dtype(device), torch.is_autocast_enabled(device)

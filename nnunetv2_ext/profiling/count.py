@@ -5,7 +5,8 @@ from typing import NamedTuple
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from nnunetv2_ext.planning.memory import step_memory
+from nnunetv2_ext.memory.step import step_memory
+from nnunetv2_ext.memory.weightless import without_weights
 from nnunetv2_ext.profiling.case import Case
 
 
@@ -27,9 +28,8 @@ class Counts(NamedTuple):
 
 def count(trainer: str, case: Case) -> Counts:
     """Counts on the ``meta`` device, where nothing is computed."""
-    with torch.device("meta"):
-        network = case.network(trainer)
-        batch = torch.zeros(case.input_shape)
+    network = without_weights(lambda: case.network(trainer))
+    batch = torch.zeros(case.input_shape, device="meta")
     with FlopCounterMode(display=False) as counter, torch.no_grad():
         network(batch[:1])
     operations = counter.get_total_flops()

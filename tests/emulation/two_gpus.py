@@ -15,7 +15,7 @@ import torch.multiprocessing
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
-from tests.emulation.autocast import cuda_autocast_rules
+from nnunetv2_ext.memory.autocast import cuda_autocast_rules
 from tests.emulation.sync_batch_norm import sync_batch_norm_on_cpu
 
 PROCESSES = 2

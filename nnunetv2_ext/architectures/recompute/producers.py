@@ -6,6 +6,8 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from nnunetv2_ext.memory.gpu_paths import gpu_paths_taken
+
 # Chunks of a map, none smaller than a megabyte: small enough to stay in a CPU's cache, few enough for a GPU.
 MAX_CHUNKS = {"cpu": 32, "other": 8}
 MIN_CHUNK_BYTES = 2**20
@@ -77,7 +79,7 @@ class Scaled:
 def chunks(x: Tensor) -> Iterator[slice]:
     """Slices that cover the first spatial axis of a map."""
     length = x.shape[2]
-    most = MAX_CHUNKS.get(x.device.type, MAX_CHUNKS["other"])
+    most = MAX_CHUNKS["cpu" if x.device.type == "cpu" and not gpu_paths_taken() else "other"]
     size = -(-length // max(1, min(most, length, x.nbytes // MIN_CHUNK_BYTES)))
     return (slice(start, min(start + size, length)) for start in range(0, length, size))
 

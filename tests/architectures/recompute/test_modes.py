@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from nnunetv2_ext.architectures.blocks import EAB, GAB, GHPA, MBTFE, ConvStack, Gate
 from nnunetv2_ext.architectures.recompute import producers
 from nnunetv2_ext.architectures.unet.ege import EGE
-from nnunetv2_ext.planning.memory import step_memory
+from nnunetv2_ext.memory.step import step_memory
 
 NORMS = {"norm": nn.InstanceNorm3d, "norm_arguments": {"affine": True}, "nonlinearity": nn.LeakyReLU}
 LEAKY = {**NORMS, "nonlinearity_arguments": {"inplace": True}}
@@ -266,7 +266,8 @@ def test_memory() -> None:
 
     def peak(recompute: str, **arguments: object) -> int:
         with torch.device("meta"):
-            return step_memory(EGE(recompute=recompute, **plan, **arguments), patch).activations
+            network = EGE(recompute=recompute, **plan, **arguments)
+        return step_memory(network, patch, precision="float32").activations
 
     stock = peak("none", mbtfe_stages=[], ghpa_stages=[], eab=False, gab=False)
     assert peak("selective", ghpa_stages=[], gab=False) < 2.0 * stock

@@ -5,7 +5,8 @@ from functools import lru_cache
 import pytest
 import torch
 
-from nnunetv2_ext.planning.memory import feature_map_size, step_memory
+from nnunetv2_ext.memory.feature_map_size import feature_map_size
+from nnunetv2_ext.memory.step import step_memory
 from nnunetv2_ext.presets import PRESETS
 from nnunetv2_ext.profiling.case import Case, case_of_patch
 from nnunetv2_ext.trainers.names import PREFIX
@@ -55,7 +56,9 @@ def test_a_network_with_weights_is_left_as_it_was():
     case = case_of("2d")
     network = case.network(PREFIX + next(iter(PRESETS)))
     before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
-    assert feature_map_size(network, (64, 64)) == feature_map_size(on_meta(case, PREFIX + next(iter(PRESETS))), (64, 64))
+    on_meta_too = on_meta(case, PREFIX + next(iter(PRESETS)))
+    arguments = network.plan.arguments
+    assert feature_map_size(network, arguments, (64, 64)) == feature_map_size(on_meta_too, arguments, (64, 64))
     after = network.state_dict()
     assert all(torch.equal(tensor, after[name]) for name, tensor in before.items())
     assert all(parameter.grad is None for parameter in network.parameters())

@@ -2,19 +2,21 @@
 
 import gc
 import weakref
-from collections.abc import Iterable, Iterator, Sequence
-from copy import deepcopy
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack
 from itertools import accumulate
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import torch
-from dynamic_network_architectures.architectures.unet import PlainConvUNet
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-if TYPE_CHECKING:
-    from nnunetv2_ext.architectures.network import Network
+from nnunetv2_ext.memory.autocast import cuda_autocast_rules, half_autocast
+from nnunetv2_ext.memory.gpu_paths import gpu_paths
+
+Precision = Literal["autocast", "float32"]
+"""as nnU-Net trains on a GPU, in float16 autocast; or in float32, as it trains on a CPU"""
 
 
 class StepMemory(NamedTuple):
@@ -65,41 +67,33 @@ class LiveBytes(TorchDispatchMode):
         self._changes.append((number, size))
 
 
-def step_memory(network: nn.Module, *inputs: Tensor) -> StepMemory:
-    """Counts the bytes of one forward and backward in training mode.
+def step_memory(network: nn.Module, *inputs: Tensor, precision: Precision = "autocast") -> StepMemory:
+    """Counts the bytes of one forward and backward in training mode, with the operations that a GPU would carry out.
 
-    On the ``meta`` device nothing is computed, so a step of any size is counted within a second or so and without its memory.
+    On the ``meta`` device nothing is computed, so a step of any size is counted within seconds and without its memory. On the
+    CPU the step is really computed, with the same operations and types.
+
+    Args:
+        network: a network, not compiled.
+        inputs: what its forward takes, on the same device, the CPU or ``meta``.
+        precision: ``"autocast"``, float16 by CUDA's rules, or ``"float32"``.
     """
     network.train()
     network.zero_grad(set_to_none=True)
     gc.collect()
-    with LiveBytes() as memory:
-        loss = torch.stack([output.square().mean() for output in _tensors(network(*inputs))]).sum()
+    with ExitStack() as contexts:
+        contexts.enter_context(gpu_paths())
+        if precision == "autocast":
+            contexts.enter_context(cuda_autocast_rules())
+        memory = contexts.enter_context(LiveBytes())
+        with half_autocast() if precision == "autocast" else ExitStack():
+            loss = torch.stack([output.float().square().mean() for output in _tensors(network(*inputs))]).sum()
         kept = memory.live
         loss.backward()
     gradients = [parameter.grad for parameter in network.parameters() if parameter.grad is not None]
     counted = StepMemory(kept, memory.peak(), memory.peak(without=gradients))
     network.zero_grad(set_to_none=True)
     return counted
-
-
-def feature_map_size(network: "Network", input_size: Sequence[int]) -> int:
-    """What ``compute_conv_feature_map_size`` of the stock network would have to be for this network's memory.
-
-    The host's planner knows how much memory a stock U-Net takes per element of its convolutions' outputs. We count the step of
-    our network and of the stock network of the same plan, and scale the stock network's number by their ratio, so the planner's
-    constants keep their meaning whatever a network keeps, recomputes or works on in chunks.
-
-    Args:
-        network: a network of ours, on any device.
-        input_size: spatial size of the patch.
-    """
-    with torch.device("meta"):  # weights that nobody draws and that take no memory
-        stock = PlainConvUNet(**network.plan.arguments)
-    ours = deepcopy(network)
-    patch = torch.zeros(1, network.plan.input_channels, *input_size, device="meta")
-    counted = [step_memory(net.to("meta"), patch).activations for net in (ours, stock)]
-    return round(int(stock.compute_conv_feature_map_size(list(input_size))) * counted[0] / counted[1])
 
 
 def _tensors(outputs: Any) -> Iterator[Tensor]:
