@@ -4,6 +4,8 @@
 
     ExtensionError            also a SystemExit
     ├── UnknownTrainerError   a trainer name that no preset and suffix make; also a ValueError
+    ├── PresetError           a preset of the user's that can't be used; also a ValueError
+    ├── CombinationError      suffixes of a trainer's name that contradict each other; also a ValueError
     ├── PlanError             a plan that a network can't be built from; also a ValueError
     ├── InputSizeError        an input that a network can't process; also a ValueError
     ├── CheckpointError       a checkpoint that is corrupt or of another network; also a RuntimeError
@@ -30,6 +32,14 @@ class ExtensionError(Exception, SystemExit):
 
 class UnknownTrainerError(ExtensionError, ValueError):
     """A trainer name that no preset and suffix make."""
+
+
+class PresetError(ExtensionError, ValueError):
+    """A preset of the user's that can't be used."""
+
+
+class CombinationError(ExtensionError, ValueError):
+    """Suffixes of a trainer's name that contradict each other, or a variant of nnU-Net's that a preset can't take."""
 
 
 class PlanError(ExtensionError, ValueError):

@@ -17,7 +17,8 @@ from typing import Literal, NamedTuple
 from packaging.specifiers import SpecifierSet
 
 from nnunetv2_ext.errors import UnknownTrainerError
-from nnunetv2_ext.paths import HOST_FOLDERS, SHIM, TRAINER_FOLDERS, names_our_folder, trainer_folders
+from nnunetv2_ext.paths import HOST_FOLDERS, PRESET_FOLDERS, SHIM, TRAINER_FOLDERS, names_our_folder, trainer_folders
+from nnunetv2_ext.presets import PRESETS
 from nnunetv2_ext.trainers.folders import all_folders, folders_before_ours, search
 from nnunetv2_ext.trainers.names import all_names, parse
 
@@ -57,6 +58,7 @@ def checks() -> Iterator[Check]:
     yield shim()
     yield from folders()
     yield trainer_variable()
+    yield from user_presets()
     try:
         with redirect_stdout(StringIO()), redirect_stderr(StringIO()):
             found = [look_up(), name_clashes(), *stock_trainers(), gpu()]
@@ -111,6 +113,17 @@ def trainer_variable() -> Check:
     return Check(TRAINER_FOLDERS, "wrong", f"names another folder: {value}" if value else "not set", command=command)
 
 
+def user_presets() -> Iterator[Check]:
+    """The presets of the user's, from files and from packages; nothing if there are none."""
+    own = [preset for preset in PRESETS.values() if preset.origin]
+    for problem in PRESETS.problems:
+        yield Check(
+            PRESET_FOLDERS, "wrong", problem, cure="correct the file, or move it away; all other presets work without it"
+        )
+    if own:
+        yield Check(PRESET_FOLDERS, "ok", ", ".join(f"{preset.name} ({preset.origin})" for preset in own))
+
+
 def look_up() -> Check:
     """Whether nnU-Net finds our trainers.
 
@@ -119,7 +132,7 @@ def look_up() -> Check:
     """
     from nnunetv2_ext.trainers.resolve import trainer_class
 
-    names = all_names()
+    names = [name for name in all_names() if not parse(name).preset.origin]
     for name in (names[0], f"{names[0]}_7epochs"):
         try:
             found = search(name, all_folders())

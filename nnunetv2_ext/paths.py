@@ -6,12 +6,19 @@ from pathlib import Path
 SHIM = Path(__file__).parent / "trainers" / "shim"
 
 TRAINER_FOLDERS = "nnUNet_extTrainer"
+PRESET_FOLDERS = "nnUNet_extPresets"
+"""our own variable: folders with presets of the user's"""
 HOST_FOLDERS = {
     "nnUNet_raw": "planning and preprocessing",
     "nnUNet_preprocessed": "preprocessing and training",
     "nnUNet_results": "training and prediction",
 }
 """the host's folders, and what it needs them for"""
+
+
+def preset_folders() -> list[str]:
+    """The folders that ``nnUNet_extPresets`` names."""
+    return [folder for folder in os.environ.get(PRESET_FOLDERS, "").split(os.pathsep) if folder.strip()]
 
 
 def names_our_folder(value: str) -> bool:

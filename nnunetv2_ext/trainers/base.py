@@ -16,6 +16,19 @@ from nnunetv2_ext.trainers.non_finite import NonFiniteMixin
 from nnunetv2_ext.trainers.pretrained import PretrainedWeightsMixin
 from nnunetv2_ext.trainers.run_card import RunCardMixin
 
+HYPERPARAMETERS = (
+    "initial_lr",
+    "weight_decay",
+    "oversample_foreground_percent",
+    "probabilistic_oversampling",
+    "num_iterations_per_epoch",
+    "num_val_iterations_per_epoch",
+    "num_epochs",
+    "enable_deep_supervision",
+    "save_every",
+)
+"""what nnU-Net's constructor sets and a recipe, a variant of nnU-Net's or a number in a trainer's name may change"""
+
 
 class ExtensionTrainer(CheckpointsMixin, PretrainedWeightsMixin, NonFiniteMixin, CollapseMixin, RunCardMixin):
     """nnU-Net's trainer with a preset's network, and what keeps a long training safe.
@@ -25,6 +38,9 @@ class ExtensionTrainer(CheckpointsMixin, PretrainedWeightsMixin, NonFiniteMixin,
     """
 
     hyperparameters: ClassVar[Mapping[str, Any]] = {}
+    numbers: ClassVar[Mapping[str, Any]] = {}
+    """those of the hyperparameters that the trainer's name says"""
+    batch_size_in_name: ClassVar[int | None] = None
 
     # The host reads the names of these five arguments out of its own constructor's variables, so they can't be others.
     def __init__(
@@ -36,14 +52,21 @@ class ExtensionTrainer(CheckpointsMixin, PretrainedWeightsMixin, NonFiniteMixin,
         device: torch.device = torch.device("cuda"),  # noqa: B008
     ) -> None:
         super().__init__(plans, configuration, fold, dataset_json, device)
-        self.stock_values = {}
+        self.stock_values = {name: getattr(self, name) for name in HYPERPARAMETERS}
         for name, value in self._all_hyperparameters().items():
-            self.stock_values[name] = getattr(self, name)
+            self.stock_values.setdefault(name, getattr(self, name))
             setattr(self, name, value)
+        if self.batch_size_in_name is not None:
+            self.stock_values["batch_size"] = self.configuration_manager.batch_size
+            self._write_into_plan("batch_size", self.batch_size_in_name)
         if "region_based" in self.preset.plan_facts and self.label_manager.has_regions:
             # Whoever builds the network for prediction has the plan beside the checkpoint, but not the labels.
-            self.configuration_manager.configuration["region_based"] = True
-            self.plans_manager.plans["configurations"][configuration]["region_based"] = True
+            self._write_into_plan("region_based", True)
+
+    def _write_into_plan(self, name: str, value: Any) -> None:
+        """Into the plan in use and into the one that is saved beside the checkpoint."""
+        self.configuration_manager.configuration[name] = value
+        self.plans_manager.plans["configurations"][self.configuration_name][name] = value
 
     @classmethod
     def _all_hyperparameters(cls) -> dict[str, Any]:

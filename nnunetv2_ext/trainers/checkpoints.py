@@ -108,7 +108,11 @@ class CheckpointsMixin(nnUNetTrainer):
         Raises:
             CheckpointError: if the file is damaged, or every one that there is to continue from, or another trainer's.
         """
-        path = Path(filename_or_checkpoint)
+        super().load_checkpoint(str(self.checkpoint_to_load(filename_or_checkpoint).path))
+
+    def checkpoint_to_load(self, filename: str) -> Checkpoint:
+        """The one that a file name stands for, whole and of this trainer."""
+        path = Path(filename)
         # Later in a run that was continued, --val_best loads exactly the file that it names.
         continues = self.logger.resume and self.dataloader_train is None
         if continues and path.name in CHECKPOINTS and path.parent == Path(self.output_folder):
@@ -122,7 +126,7 @@ class CheckpointsMixin(nnUNetTrainer):
                     "continues from the newest whole checkpoint beside it."
                 ) from error
         self._refuse_other_run(checkpoint)
-        super().load_checkpoint(str(checkpoint.path))
+        return checkpoint
 
     def _newest(self) -> Checkpoint:
         whole, damaged = read_checkpoints(self.output_folder)

@@ -1,5 +1,6 @@
 """From a plan and a preset to a network."""
 
+import pydoc
 from collections.abc import Mapping
 from typing import Any
 
@@ -8,7 +9,9 @@ from nnunetv2.utilities.plans_handling.plans_handler import ConfigurationManager
 from torch import nn
 
 from nnunetv2_ext.architectures.plan import PlanArguments
+from nnunetv2_ext.errors import ExtensionError, PresetError
 from nnunetv2_ext.presets import Preset
+from nnunetv2_ext.presets.user import place_of
 
 
 def plan_arguments(arch_kwargs: Mapping[str, Any]) -> dict[str, Any]:
@@ -33,6 +36,17 @@ def network_arguments(preset: Preset, configuration: ConfigurationManager) -> di
     }
 
 
+def as_plan(preset: Preset, configuration: ConfigurationManager) -> ConfigurationManager:
+    """The configuration with the preset's network as its architecture, as a plan for this network would have it."""
+    arguments = network_arguments(preset, configuration)
+    architecture = {
+        "network_class_name": preset.network,
+        "arch_kwargs": arguments,
+        "_kw_requires_import": [name for name in configuration.network_arch_init_kwargs_req_import if name in arguments],
+    }
+    return ConfigurationManager({**configuration.configuration, "architecture": architecture})
+
+
 def build_network(
     preset: Preset,
     configuration: ConfigurationManager,
@@ -45,15 +59,44 @@ def build_network(
 
     Raises:
         PlanError: if it can't be built from this plan.
+        PresetError: if the preset is one of the user's, and its network isn't there or fails.
     """
-    arguments = network_arguments(preset, configuration)
-    imports = [name for name in configuration.network_arch_init_kwargs_req_import if name in arguments]
-    return get_network_from_plans(
-        preset.network,
-        arguments,
-        imports,
-        input_channels,
-        output_channels,
-        allow_init=True,
-        deep_supervision=deep_supervision,
-    )
+    _check_network(preset)
+    plan = as_plan(preset, configuration)
+    try:
+        return get_network_from_plans(
+            plan.network_arch_class_name,
+            plan.network_arch_init_kwargs,
+            plan.network_arch_init_kwargs_req_import,
+            input_channels,
+            output_channels,
+            allow_init=True,
+            deep_supervision=deep_supervision,
+        )
+    except ExtensionError:
+        raise
+    except Exception as error:
+        if not preset.origin:  # a network of ours has no business failing
+            raise
+        place = place_of(error, preset.network) or preset.origin
+        cure = (
+            " It needs adapt(), or the arguments of PlainConvUNet: see docs/your-network.md."
+            if isinstance(error, TypeError)
+            else ""
+        )
+        raise PresetError(
+            f"{place}: the network of preset {preset.name} can't be built for this plan, {type(error).__name__}: {error}.{cure}"
+        ) from error
+
+
+def _check_network(preset: Preset) -> None:
+    try:
+        found = pydoc.locate(preset.network)
+    except pydoc.ErrorDuringImport as error:
+        where = place_of(error.value, preset.network) or preset.origin
+        raise PresetError(f"{where}: {preset.network}, network of preset {preset.name}, can't be imported, {error}") from error
+    if found is None:
+        raise PresetError(
+            f"{preset.origin}: there is no {preset.network}, the network of preset {preset.name}: correct its path, or install "
+            "the package that has it"
+        )

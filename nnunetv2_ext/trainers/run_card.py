@@ -44,6 +44,7 @@ class RunCardMixin(nnUNetTrainer):
 def run_card(trainer: RunCardMixin) -> dict[str, Any]:
     """What the trainer trains and how, as far as it differs from nnUNetTrainer; everything in it can be written as JSON."""
     network: nn.Module = trainer.network
+    values = {**vars(trainer), "batch_size": trainer.configuration_manager.batch_size}  # the trainer's is each GPU's share
     return {
         "trainer": type(trainer).__name__,
         "preset": trainer.preset.name,
@@ -55,13 +56,14 @@ def run_card(trainer: RunCardMixin) -> dict[str, Any]:
         },
         "recipe": {
             "optimizer": type(trainer.optimizer).__name__,
-            "learning_rate_schedule": type(trainer.lr_scheduler).__name__,
+            "learning_rate_schedule": type(getattr(trainer.lr_scheduler, "schedule", trainer.lr_scheduler)).__name__,
             "loss": next(base.__name__ for base in type(trainer).__mro__ if "_build_loss" in vars(base)),
+            "variants": [base.__name__ for base in type(trainer).__bases__ if base.__module__.startswith("nnunetv2.")],
         },
         "differs_from_nnUNetTrainer": {
-            name: {"nnUNetTrainer": stock, "here": getattr(trainer, name)}
+            name: {"nnUNetTrainer": stock, "here": values[name]}
             for name, stock in trainer.stock_values.items()
-            if stock != getattr(trainer, name)
+            if stock != values[name]
         },
         "data": _data(trainer),
         "cost": _cost(trainer),
@@ -138,6 +140,7 @@ def write_run_card(trainer: RunCardMixin) -> list[str]:
     recipe = card["recipe"]
     return [
         f"{card['trainer']}: {card['network']['class']} with {card['network']['parameters']:,} parameters, "
-        f"{recipe['optimizer']}, {recipe['learning_rate_schedule']}, loss of {recipe['loss']}",
+        f"{recipe['optimizer']}, {recipe['learning_rate_schedule']}, loss of {recipe['loss']}"
+        + "".join(f", {variant}" for variant in recipe["variants"]),
         f"Differs from nnUNetTrainer in: {'; '.join(changes) or 'the network alone'}",
     ]

@@ -17,6 +17,7 @@ def test_json_has_every_preset(command):
             "summary": preset.summary,
             "paper": preset.paper,
             "network": preset.network,
+            "origin": "",
         }
 
 
@@ -27,6 +28,7 @@ def test_json_has_the_suffixes(command):
     for length in suffixes["length"]:
         name = next(iter(PRESETS)) + length.replace("<N>", "3").replace("<M>", "5")
         assert parse(f"nnUNetTrainer{name}").epochs == 3
+    assert all(parse(f"nnUNetTrainerEGE{suffix}") for suffix in (*suffixes["numbers"], *suffixes["of_nnunet"]))
 
 
 def test_one_line_for_each_preset_in_a_hundred_columns(command):

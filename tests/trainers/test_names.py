@@ -35,6 +35,8 @@ def test_any_numbers(epochs, iterations):
         ("nnUNetTrainerEGEDiceLos", "nnUNetTrainerEGEDiceLoss"),
         ("nnUNetTrainerEGGE_50epochs_25iters", "nnUNetTrainerEGE"),
         ("nnUNetTrainerMCANetWithSomethingMoreToIt", "nnUNetTrainerMCANet"),
+        ("nnUNetTrainerEGE_NoMirroring", "nnUNetTrainerEGENoMirroring"),
+        ("nnUNetTrainerMedTonlyMirror01", "nnUNetTrainerMedT_onlyMirror01"),
     ],
 )
 def test_an_unknown_name_gets_the_nearest(name, nearest):
@@ -57,7 +59,9 @@ def test_a_name_of_another_package_resembles_none_of_ours(name):
         "nnUNetTrainerEGE_0epochs",
         "nnUNetTrainerEGE_5iters",
         "nnUNetTrainerEGE_2epochs_0iters",
-        "nnUNetTrainerEGEDiceLossAdan",
+        "nnUNetTrainerEGE_lr1.5e-3",
+        "nnUNetTrainerEGE_lr0",
+        "nnUNetTrainerEGE_NoMirroring",
         "EGE",
         "",
     ],
@@ -65,3 +69,28 @@ def test_a_name_of_another_package_resembles_none_of_ours(name):
 def test_what_is_no_name(name):
     with pytest.raises(UnknownTrainerError, match="A name is nnUNetTrainer<Preset>"):
         parse(name)
+
+
+def test_suffixes_may_be_in_any_order():
+    for suffixes in ("DiceLossAdan_3epochs", "Adan_3epochsDiceLoss", "_3epochsAdanDiceLoss"):
+        parsed = parse(f"nnUNetTrainerEGE{suffixes}")
+        assert (parsed.optimizer, parsed.loss, parsed.epochs) == ("Adan", "DiceLoss", 3)
+
+
+@pytest.mark.parametrize(
+    ("suffixes", "expected"),
+    [
+        ("Adan", {"optimizer": "Adan"}),
+        ("Adan1en3", {"variants": ("Adan1en3",)}),
+        ("DiceLoss_250epochs", {"loss": "DiceLoss", "epochs": 250}),
+        ("NoMirroring_250epochs", {"variants": ("NoMirroring",), "epochs": 250}),
+        ("_250epochs_NoMirroring", {"variants": ("_250epochs_NoMirroring",)}),
+        ("CELoss_5epochs_10iters", {"variants": ("CELoss",), "epochs": 5, "iterations": 10}),
+        ("AdanCosAnneal", {"optimizer": "Adan", "variants": ("CosAnneal",)}),
+        ("_lr3e-4_wd0_bs12", {"learning_rate": 3e-4, "weight_decay": 0, "batch_size": 12}),
+    ],
+)
+def test_what_suffixes_say(suffixes, expected):
+    parsed = parse(f"nnUNetTrainerMedT{suffixes}")
+    said = {name: value for name, value in vars(parsed).items() if value not in (None, ())}
+    assert said == {"name": f"nnUNetTrainerMedT{suffixes}", "preset": PRESETS["MedT"], **expected}

@@ -15,7 +15,12 @@ def test_says_what_differs_from_the_stock_trainer(tmp_path, monkeypatch):
         card = json.load(file)
     assert card["trainer"] == "nnUNetTrainerMBTFEAdanDiceLoss_3epochs"
     assert card["preset"] == "MBTFE"
-    assert card["recipe"] == {"optimizer": "Adan", "learning_rate_schedule": "PolyLRScheduler", "loss": "DiceLossMixin"}
+    assert card["recipe"] == {
+        "optimizer": "Adan",
+        "learning_rate_schedule": "PolyLRScheduler",
+        "loss": "DiceLossMixin",
+        "variants": [],
+    }
     assert card["differs_from_nnUNetTrainer"]["num_epochs"] == {"nnUNetTrainer": 1000, "here": 3}
     assert card["versions"]["nnunetv2_ext"] == nnunetv2_ext.__version__
     assert card["network"]["parameters"] == sum(p.numel() for p in trainer.network.parameters())
@@ -61,3 +66,15 @@ def test_is_written_again_when_the_training_ends(tmp_path, monkeypatch):
     trainer.logger.log("epoch_end_timestamps", 5.0, 0)
     trainer.on_train_end()
     assert json.loads(Path(trainer.output_folder, "run_card.json").read_text())["cost"]["seconds_per_epoch"] == 5.0
+
+
+def test_names_variants_and_numbers(tmp_path, monkeypatch):
+    trainer = make_trainer("nnUNetTrainerEGENoMirroringCosAnneal_lr1e-3_bs5", tmp_path, monkeypatch)
+    trainer.initialize()
+    card = run_card(trainer)
+    assert card["recipe"]["variants"] == ["nnUNetTrainerCosAnneal", "nnUNetTrainerNoMirroring"]
+    assert card["recipe"]["learning_rate_schedule"] == "CosineAnnealingLR"
+    assert card["differs_from_nnUNetTrainer"] == {
+        "initial_lr": {"nnUNetTrainer": 0.01, "here": 0.001},
+        "batch_size": {"nnUNetTrainer": 2, "here": 5},
+    }

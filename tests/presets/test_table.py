@@ -8,6 +8,7 @@ import pytest
 from torch import nn
 
 from nnunetv2_ext.presets import PRESETS
+from nnunetv2_ext.presets.suffixes import OPTIMIZERS
 
 
 @pytest.mark.parametrize("name", PRESETS)
@@ -15,7 +16,7 @@ def test_a_row_names_what_there_is(name) -> None:
     preset = PRESETS[name]
     assert preset.name == name
     assert issubclass(pydoc.locate(preset.network), nn.Module)
-    for path in (preset.optimizer, *preset.mixins):
+    for path in (OPTIMIZERS.get(preset.optimizer, preset.optimizer), preset.schedule, preset.loss, *preset.mixins):
         assert not path or pydoc.locate(path) is not None, path
 
 

@@ -1,37 +1,13 @@
-"""The table of presets: every architecture with its recipe, one row each. Imports no torch, so a light command stays light.
+"""Our own presets: every architecture with its recipe, one row each."""
 
-The trainers, ``nnUNetv2_ext list``, the README's table and the parametrised tests all read it.
-"""
-
-from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Any
+
+from nnunetv2_ext.presets.preset import Preset
 
 EGE_NETWORK = "nnunetv2_ext.architectures.EGE"
 EGE_PAPER = "EGE-UNet (arXiv 2307.08473) and the nnU-Net modification notes"
 NOTES = "nnU-Net modification notes"
 GHPA_PAPER = "EGE-UNet (arXiv 2307.08473)"
-
-
-@dataclass(frozen=True)
-class Preset:
-    """A network and the recipe it is trained with. ``nnUNetTrainer<name>`` is its trainer."""
-
-    name: str
-    summary: str
-    paper: str
-    network: str
-    """dotted path of the network's class, as a plan would name it"""
-    arguments: Mapping[str, Any] = field(default_factory=dict)
-    """keyword arguments of the network beside those of the plan"""
-    plan_facts: tuple[str, ...] = ()
-    """facts of the configuration that the network takes as keyword arguments: ``region_based``, ``patch_size``"""
-    optimizer: str | None = None
-    """dotted path of the optimizer's mixin where it is not the host's SGD; a suffix replaces it"""
-    mixins: tuple[str, ...] = ()
-    """dotted paths of further trainer mixins that the recipe needs: loss, schedule, gates"""
-    hyperparameters: Mapping[str, Any] = field(default_factory=dict)
-    """attributes of the host's trainer that the recipe sets"""
 
 
 def _ege(name: str, summary: str, paper: str, **without: Any) -> Preset:
@@ -55,7 +31,8 @@ def _ege_unet(name: str, summary: str, **without: Any) -> Preset:
         arguments=without,
         plan_facts=("region_based",),
         optimizer=f"{_MIXINS}.optimizers.EGEUNetAdamWMixin",
-        mixins=(f"{_MIXINS}.ege_loss.EGELossMixin", f"{_MIXINS}.schedules.OscillatingCosineMixin"),
+        schedule=f"{_MIXINS}.schedules.OscillatingCosineMixin",
+        loss=f"{_MIXINS}.ege_loss.EGELossMixin",
         # An epoch of the authors is 188 to 236 iterations (1500 to 1886 images, batch 8), near the host's 250, and they train
         # for 300: 56 to 71 thousand iterations. 250 epochs are 62 thousand, and end where the schedule is lowest.
         hyperparameters={"num_epochs": 250},
@@ -68,8 +45,8 @@ def _attention(name: str, summary: str, paper: str, network: str, **more: Any) -
         summary,
         paper,
         f"nnunetv2_ext.architectures.{network}",
-        optimizer=f"{_MIXINS}.optimizers.AdamWMixin",
-        mixins=(*more.pop("mixins", ()), f"{_MIXINS}.schedules.WarmUpMixin"),
+        optimizer="AdamW",
+        schedule=f"{_MIXINS}.schedules.WarmUpMixin",
         **more,
     )
 
@@ -84,7 +61,7 @@ def _medical_transformer(name: str, summary: str, network: str, *, gates: bool =
     return _attention(name, summary, MEDT_PAPER, network, arguments=arguments, plan_facts=facts, mixins=mixins)
 
 
-_ROWS = (
+OURS = (
     _ege("EGE", "the plan's U-Net with MBTFE, EAB, GHPA and GAB", EGE_PAPER),
     _ege("MBTFE", "the plan's U-Net with MBTFE on every stage", NOTES, **_NO_EAB, **_NO_GHPA, **_NO_GAB),
     _ege("EAB", "the plan's U-Net with EAB over the three finest skips", NOTES, **_NO_MBTFE, **_NO_GHPA, **_NO_GAB),
@@ -119,15 +96,3 @@ _ROWS = (
         arguments={"attention": False},
     ),
 )
-
-
-def _table(rows: tuple[Preset, ...]) -> dict[str, Preset]:
-    table: dict[str, Preset] = {}
-    for row in rows:
-        if row.name in table:
-            raise ValueError(f"two presets are named {row.name}: every row of the table needs a name of its own")
-        table[row.name] = row
-    return table
-
-
-PRESETS = _table(_ROWS)

@@ -1,0 +1,12 @@
+"""The table of presets, ours and the user's. Imports no torch, so that a light command stays light.
+
+The trainers, ``nnUNetv2_ext list``, the README's table and the parametrised tests all read it.
+"""
+
+from nnunetv2_ext.presets.ours import OURS
+from nnunetv2_ext.presets.preset import Preset
+from nnunetv2_ext.presets.table import PresetTable
+
+PRESETS = PresetTable(OURS)
+
+__all__ = ["PRESETS", "Preset", "PresetTable"]
