@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import math
+import re
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -191,7 +192,8 @@ _LATEX = {character: f"\\{character}" for character in "&%$#_{}"} | {
 
 
 def _escaped(text: str) -> str:
-    return "".join(_LATEX.get(character, character) for character in text)
+    text = "".join(_LATEX.get(character, character) for character in text)
+    return re.sub(r"(?<!\w)-(?=\d)", "$-$", text)  # a minus, not a hyphen
 
 
 def as_csv(comparison: Comparison) -> str:

@@ -48,7 +48,13 @@ class Training:
     def environment(self) -> dict[str, str]:
         """The variables that the command needs beside those that are set."""
         values = {"nnUNet_results": str(self.run.root), TRAINER_FOLDERS: trainer_folders()}
-        return values if self.gpu is None else {**values, "CUDA_VISIBLE_DEVICES": self.gpu}
+        if self.device == "cpu":
+            # nnU-Net takes all cores for each training. Threads that wait then have to sleep: spinning, as they do by
+            # default, they would take the cores from each other.
+            values["OMP_WAIT_POLICY"] = os.environ.get("OMP_WAIT_POLICY", "PASSIVE")
+        if self.gpu is not None:
+            values["CUDA_VISIBLE_DEVICES"] = self.gpu
+        return values
 
     def __call__(self) -> int:
         """Trains and validates; returns the command's exit status.
