@@ -1,12 +1,12 @@
 """Datasets in the host's folders: what is missing is said in a sentence."""
 
-import json
 import os
 from pathlib import Path
 from typing import Any
 
 from nnunetv2.utilities.dataset_name_id_conversion import maybe_convert_to_dataset_name
 
+from nnunetv2_ext.descriptions.json_file import read_json_file
 from nnunetv2_ext.errors import DatasetError
 from nnunetv2_ext.paths import HOST_FOLDERS
 
@@ -24,8 +24,21 @@ def host_folder(variable: str) -> Path:
     return Path(value)
 
 
+def check_writable(folder: Path) -> None:
+    """Refuses a folder that can't be written to, or made.
+
+    Raises:
+        DatasetError: if it can't.
+    """
+    there = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    if not there.is_dir():
+        raise DatasetError(f"{folder} can't be used as a folder: {there} is a file. Move that away, or name another folder.")
+    if not os.access(there, os.W_OK | os.X_OK):
+        raise DatasetError(f"{folder} can't be written to: {there} is read-only for you. Change that, or name another folder.")
+
+
 def dataset_name(dataset: str) -> str:
-    """The name of a dataset that is given by its name or id.
+    """The name of a dataset that is given by its name or id, and has preprocessed data.
 
     Raises:
         DatasetError: if there is none or more than one of that id.
@@ -39,13 +52,34 @@ def dataset_name(dataset: str) -> str:
         ) from error
 
 
+def any_dataset_name(dataset: str) -> str:
+    """The name of a dataset that is given by its name or id, and is in any of nnU-Net's folders.
+
+    Raises:
+        DatasetError: if there is none or more than one.
+    """
+    folders = [Path(os.environ[name]) for name in HOST_FOLDERS if os.environ.get(name)]
+    prefix = f"Dataset{int(dataset):03d}_" if dataset.isdecimal() else dataset
+    found = sorted({path.name for folder in folders for path in folder.glob("Dataset*") if path.is_dir()})
+    names = [name for name in found if name == dataset or (dataset.isdecimal() and name.startswith(prefix))]
+    where = ", ".join(map(str, folders)) or "nothing, because none of nnU-Net's variables is set"
+    if not names:
+        raise DatasetError(
+            f"there is no dataset {dataset}; there are {', '.join(found) or 'none'}. Looked into: {where}. Give its "
+            "number, or its whole name, such as Dataset004_Hippocampus."
+        )
+    if len(names) > 1:
+        raise DatasetError(
+            f"{len(names)} datasets have the number {dataset}: {', '.join(names)}. Looked into: {where}. nnU-Net refuses that: "
+            "rename or move all but one."
+        )
+    return names[0]
+
+
 def read_json(dataset: str, file_name: str, cure: str) -> dict[str, Any]:
     """A JSON file in a dataset's preprocessed folder.
 
     Raises:
-        DatasetError: if it isn't there; the message ends with the cure.
+        DatasetError: if it isn't there or can't be read; the message ends with the cure.
     """
-    file = host_folder("nnUNet_preprocessed") / dataset / file_name
-    if not file.is_file():
-        raise DatasetError(f"{file} doesn't exist. {cure}")
-    return json.loads(file.read_text())
+    return read_json_file(host_folder("nnUNet_preprocessed") / dataset / file_name, dict, cure)

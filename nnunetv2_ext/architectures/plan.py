@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
+from numbers import Integral
 from typing import Any
 
 from torch import nn
@@ -61,17 +62,22 @@ class Plan:
         """Checks and normalises the arguments.
 
         Raises:
-            PlanError: if one is missing, unknown, or has the wrong number of entries.
+            PlanError: if one is missing, unknown, or has the wrong number of entries, or one that is no whole number of at
+                least 1.
         """
         _check_names(arguments)
         stages = arguments["n_stages"]
+        if not _is_count(stages):
+            raise PlanError(f"n_stages is {stages!r}, need a whole number of at least 1: check arch_kwargs")
         dimensions = dimensions_of(arguments["conv_op"])
 
         def per_stage(name: str, count: int) -> list[Any]:
             value = arguments[name]  # type: ignore[literal-required]
-            values = [value] * count if isinstance(value, int) else list(value)
+            values = list(value) if isinstance(value, (list, tuple)) else [value] * count
             if len(values) != count:
                 raise PlanError(f"{name} has {len(values)} entries, need {count} for n_stages={stages}: check arch_kwargs")
+            if wrong := [entry for entry in values if not _are_counts(entry)]:
+                raise PlanError(f"{name} has the entry {wrong[0]!r}, need whole numbers of at least 1: check arch_kwargs")
             return values
 
         return cls(
@@ -135,6 +141,14 @@ class Plan:
                 f"got an input of size {size}, whose coarsest map has one position and can't be normalised in training: "
                 f"use a patch of {tuple(2 * t for t in step)}, or a plan with fewer stages"
             )
+
+
+def _is_count(value: Any) -> bool:
+    return isinstance(value, Integral) and not isinstance(value, bool) and value >= 1  # type: ignore[operator]
+
+
+def _are_counts(value: Any) -> bool:
+    return all(map(_is_count, value)) if isinstance(value, (list, tuple)) else _is_count(value)
 
 
 def _check_names(arguments: Mapping[str, Any]) -> None:

@@ -12,24 +12,34 @@ COLOURS = {"ok": "green", "warning": "yellow", "wrong": "bold red"}
 
 
 @click.command(epilog="Example: nnUNetv2_ext doctor --json")
+@click.option("-d", "--dataset", help="Id or name of a dataset whose files are checked in place of the installation.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
 @click.pass_context
-def doctor(context: click.Context, as_json: bool) -> None:
+def doctor(context: click.Context, dataset: str | None, as_json: bool) -> None:
     """Check the installation, with a cure for what is wrong.
 
+    With -d, check a dataset instead: each image and label of its raw data, its plans and preprocessed data, its checkpoints.
     Exit code 1 if something is wrong; a warning is not.
     """
     from rich.console import Console
 
-    from nnunetv2_ext.installation import checks
-
-    with Console(stderr=True).status("Looking at the installation"):
-        rows = list(checks())
+    with Console(stderr=True).status(f"Looking at dataset {dataset}" if dataset else "Looking at the installation"):
+        rows = _rows(dataset)
     if as_json:
         click.echo(json.dumps([row._asdict() for row in rows], indent=2))
     else:
         _print_table(rows)
     context.exit(any(row.state == "wrong" for row in rows))
+
+
+def _rows(dataset: str | None) -> "list[Check]":
+    if dataset:
+        from nnunetv2_ext.dataset_checks.all_checks import dataset_checks
+
+        return list(dataset_checks(dataset))
+    from nnunetv2_ext.installation import checks
+
+    return list(checks())
 
 
 def _print_table(rows: "list[Check]") -> None:

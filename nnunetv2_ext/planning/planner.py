@@ -13,6 +13,9 @@ from nnunetv2.utilities.label_handling.label_handling import LabelManager
 from nnunetv2.utilities.plans_handling.plans_handler import ConfigurationManager
 
 from nnunetv2_ext.datasets import host_folder, read_json
+from nnunetv2_ext.descriptions.dataset_json import check_dataset_json
+from nnunetv2_ext.descriptions.fingerprint import check_fingerprint
+from nnunetv2_ext.descriptions.json_file import read_json_file
 from nnunetv2_ext.errors import DatasetError, ExtensionError, PlanError
 from nnunetv2_ext.presets import Preset
 from nnunetv2_ext.trainers.networks import build_network, network_arguments
@@ -146,14 +149,18 @@ def write_plans(
         overwrite: whether plans of that name may be there already.
 
     Raises:
-        DatasetError: if the dataset's fingerprint is missing, or there are plans already.
+        DatasetError: if the dataset's fingerprint or description can't be read, or there are plans already.
         PlanError: if the network doesn't fit.
     """
-    read_json(dataset, "dataset_fingerprint.json", f"First run: nnUNetv2_extract_fingerprint -d {int(dataset[7:10])}")
+    extract = f"First run: nnUNetv2_extract_fingerprint -d {int(dataset[7:10])}"
+    check_fingerprint(read_json(dataset, "dataset_fingerprint.json", extract))
     file = host_folder("nnUNet_preprocessed") / dataset / f"{plans_name(preset)}.json"
     if file.exists() and not overwrite:
         raise DatasetError(f"{file} already exists. Add --overwrite to replace it, or move it away.")
-    host_folder("nnUNet_raw")
+    if file.exists():
+        read_json(dataset, file.name, "Move it away: nnU-Net reads it before it replaces anything.")
+    description = host_folder("nnUNet_raw") / dataset / "dataset.json"
+    check_dataset_json(read_json_file(description, dict, "nnU-Net plans from the raw dataset: put it there."))
     planner = partial(PresetPlanner, preset=preset, configurations=configurations)
     plans, _ = plan_experiment_dataset(dataset, planner, gpu_memory_target_in_gb=gpu_memory)
     return plans

@@ -10,6 +10,8 @@ from nnunetv2.utilities.plans_handling.plans_handler import ConfigurationManager
 from torch import nn
 
 from nnunetv2_ext.datasets import dataset_name, read_json
+from nnunetv2_ext.descriptions.dataset_json import check_dataset_json
+from nnunetv2_ext.descriptions.plans_json import check_plans
 from nnunetv2_ext.errors import PlanError
 from nnunetv2_ext.planning.stock import stock_architecture
 from nnunetv2_ext.trainers.resolve import any_trainer_class
@@ -51,16 +53,16 @@ def case_of_dataset(dataset: str, configuration: str, plans_name: str) -> Case:
     """A configuration of a dataset's plans.
 
     Raises:
-        DatasetError: if there is no such dataset or plans file.
-        PlanError: if the plans have no such configuration.
+        DatasetError: if there is no such dataset or plans file, or one of its files can't be read.
+        PlanError: if the plans have no such configuration, or it lacks something.
     """
     name = dataset_name(dataset)
     cure = "'nnUNetv2_plan_and_preprocess' or 'nnUNetv2_ext plan' makes plans; -p takes their name."
-    plans = PlansManager(read_json(name, f"{plans_name}.json", cure))
-    if configuration not in plans.available_configurations:
-        found = ", ".join(plans.available_configurations)
-        raise PlanError(f"{plans_name} of {name} has no configuration {configuration}; it has {found}.")
+    content = read_json(name, f"{plans_name}.json", cure)
+    check_plans(content, configuration)
+    plans = PlansManager(content)
     labels = read_json(name, "dataset.json", "Run nnUNetv2_plan_and_preprocess.")
+    check_dataset_json(labels)
     label_manager = plans.get_label_manager(labels)
     manager = plans.get_configuration(configuration)
     manager.configuration["region_based"] = label_manager.has_regions

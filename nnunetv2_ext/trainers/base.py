@@ -1,16 +1,15 @@
 """What all of our trainers share, on top of the host's nnUNetTrainer."""
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any, ClassVar
 
 import torch
 from nnunetv2.utilities.plans_handling.plans_handler import ConfigurationManager, PlansManager
 from torch import nn
 
-from nnunetv2_ext.errors import DatasetError
 from nnunetv2_ext.trainers.checkpoints import CheckpointsMixin
 from nnunetv2_ext.trainers.collapse import CollapseMixin
+from nnunetv2_ext.trainers.data_checks import DataChecksMixin, check_arguments
 from nnunetv2_ext.trainers.networks import build_network
 from nnunetv2_ext.trainers.non_finite import NonFiniteMixin
 from nnunetv2_ext.trainers.pretrained import PretrainedWeightsMixin
@@ -30,7 +29,7 @@ HYPERPARAMETERS = (
 """what nnU-Net's constructor sets and a recipe, a variant of nnU-Net's or a number in a trainer's name may change"""
 
 
-class ExtensionTrainer(CheckpointsMixin, PretrainedWeightsMixin, NonFiniteMixin, CollapseMixin, RunCardMixin):
+class ExtensionTrainer(DataChecksMixin, CheckpointsMixin, PretrainedWeightsMixin, NonFiniteMixin, CollapseMixin, RunCardMixin):
     """nnU-Net's trainer with a preset's network, and what keeps a long training safe.
 
     A trainer is a subclass of this and of mixins, each of which overrides one hook of the host and calls super(). A class among
@@ -51,6 +50,7 @@ class ExtensionTrainer(CheckpointsMixin, PretrainedWeightsMixin, NonFiniteMixin,
         dataset_json: dict[str, Any],
         device: torch.device = torch.device("cuda"),  # noqa: B008
     ) -> None:
+        check_arguments(plans, configuration, dataset_json)
         super().__init__(plans, configuration, fold, dataset_json, device)
         self.stock_values = {name: getattr(self, name) for name in HYPERPARAMETERS}
         for name, value in self._all_hyperparameters().items():
@@ -91,22 +91,3 @@ class ExtensionTrainer(CheckpointsMixin, PretrainedWeightsMixin, NonFiniteMixin,
             num_output_channels,
             deep_supervision=enable_deep_supervision,
         )
-
-    def get_tr_and_val_datasets(self) -> tuple[Any, Any]:
-        """As in the host, but a cascade without its first stage is refused, on which the loaders die in the background.
-
-        Raises:
-            DatasetError: if it is.
-        """
-        datasets = super().get_tr_and_val_datasets()
-        if self.is_cascaded:
-            folder, previous = Path(self.folder_with_segs_from_previous_stage), self.configuration_manager.previous_stage_name
-            predicted = {path.stem for path in folder.glob("*")}
-            missing = sorted({name for dataset in datasets for name in dataset.identifiers} - predicted)
-            if missing:
-                raise DatasetError(
-                    f"{self.configuration_name} starts from what {type(self).__name__} predicted in {previous}, and {folder} "
-                    f"lacks {len(missing)} cases, {missing[0]} for one. Train all folds of {previous} with this trainer first; "
-                    "each writes the predictions of its validation cases."
-                )
-        return datasets

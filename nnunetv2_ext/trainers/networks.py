@@ -8,8 +8,9 @@ from nnunetv2.utilities.get_network_from_plans import get_network_from_plans
 from nnunetv2.utilities.plans_handling.plans_handler import ConfigurationManager
 from torch import nn
 
+from nnunetv2_ext.architectures.network import Network
 from nnunetv2_ext.architectures.plan import PlanArguments
-from nnunetv2_ext.errors import ExtensionError, PresetError
+from nnunetv2_ext.errors import ExtensionError, PlanError, PresetError
 from nnunetv2_ext.presets import Preset
 from nnunetv2_ext.presets.user import place_of
 
@@ -21,7 +22,7 @@ def plan_arguments(arch_kwargs: Mapping[str, Any]) -> dict[str, Any]:
     plain plans have. What a plan says about another network of ours is left out.
     """
     arguments = {name: value for name, value in arch_kwargs.items() if name in PlanArguments.__annotations__}
-    if "n_blocks_per_stage" in arch_kwargs:
+    if "n_blocks_per_stage" in arch_kwargs and isinstance(arch_kwargs.get("n_stages"), int):
         arguments["n_conv_per_stage"] = [2] * arch_kwargs["n_stages"]
     return arguments
 
@@ -59,12 +60,13 @@ def build_network(
 
     Raises:
         PlanError: if it can't be built from this plan.
+        InputSizeError: if it can't process a patch of this plan.
         PresetError: if the preset is one of the user's, and its network isn't there or fails.
     """
     _check_network(preset)
     plan = as_plan(preset, configuration)
     try:
-        return get_network_from_plans(
+        network = get_network_from_plans(
             plan.network_arch_class_name,
             plan.network_arch_init_kwargs,
             plan.network_arch_init_kwargs_req_import,
@@ -76,8 +78,11 @@ def build_network(
     except ExtensionError:
         raise
     except Exception as error:
-        if not preset.origin:  # a network of ours has no business failing
-            raise
+        if not preset.origin:  # a plan can be edited into anything, and then any part of a network may object
+            raise PlanError(
+                f"the network of preset {preset.name} can't be built from this plan ({type(error).__name__}: {error}). Check "
+                "its arch_kwargs, or plan again with nnUNetv2_plan_experiment."
+            ) from error
         place = place_of(error, preset.network) or preset.origin
         cure = (
             " It needs adapt(), or the arguments of PlainConvUNet: see docs/your-network.md."
@@ -87,6 +92,9 @@ def build_network(
         raise PresetError(
             f"{place}: the network of preset {preset.name} can't be built for this plan, {type(error).__name__}: {error}.{cure}"
         ) from error
+    if isinstance(network, Network):
+        network.plan.check_input((1, input_channels, *configuration.patch_size), training=False)
+    return network
 
 
 def _check_network(preset: Preset) -> None:

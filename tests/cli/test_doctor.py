@@ -48,3 +48,18 @@ def test_commands_to_paste_stand_whole_in_one_block(command, only):
 def test_a_warning_exits_with_0(command, only):
     only(installation.Check("a", "warning", "none", "get one"))
     assert command("doctor").exit_code == 0
+
+
+def test_a_dataset_is_checked_in_place_of_the_installation(command, dataset, only):
+    only()
+    result = command("doctor", "-d", "7", "--json")
+    rows = json.loads(result.stdout)
+    assert result.exit_code == 1
+    assert [row["name"] for row in rows if row["state"] == "wrong"] == ["numTraining", "plans"]
+    assert str(dataset.raw) in rows[0]["found"]
+
+
+def test_an_unknown_dataset_is_a_sentence(command, dataset):
+    result = command("doctor", "-d", "8")
+    assert (result.exit_code, result.output.count("\n")) == (1, 1)
+    assert result.output.startswith(f"there is no dataset 8; there are {dataset.name}. Looked into: ")

@@ -48,5 +48,5 @@ def test_what_is_not_there_is_said(dataset):
     with pytest.raises(DatasetError, match=r"nnUNetPlans.json doesn't exist"):
         case_of_dataset("7", "2d", "nnUNetPlans")
     dataset.plan_stock()
-    with pytest.raises(PlanError, match="no configuration 3d_lowres; it has 2d"):
+    with pytest.raises(PlanError, match="there is no configuration 3d_lowres, only 2d"):
         case_of_dataset("7", "3d_lowres", "nnUNetPlans")

@@ -28,7 +28,7 @@ def make_trainer(
         monkeypatch.setenv(variable, str(folder / variable))
     preprocessed = folder / "nnUNet_preprocessed" / "Dataset999_Tiny" / CONFIGURATIONS[plan]["data_identifier"]
     preprocessed.mkdir(parents=True, exist_ok=True)
-    (preprocessed / "case.b2nd").touch()  # from which the host infers the kind of its dataset
+    (preprocessed / "case.b2nd").write_text("no data")  # from which the host infers the kind of its dataset
     plans = {
         "dataset_name": "Dataset999_Tiny",
         "plans_name": "nnUNetPlans",

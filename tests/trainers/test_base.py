@@ -1,12 +1,9 @@
 import json
-from pathlib import Path
 
 import pytest
 import torch
 
-from nnunetv2_ext.errors import DatasetError
 from nnunetv2_ext.presets import PRESETS
-from tests.plans import CONFIGURATIONS
 from tests.trainers.runs import REGIONS, batch, make_trainer
 
 
@@ -45,16 +42,3 @@ def test_labels_leave_the_plan_as_it_was(tmp_path, monkeypatch):
     trainer.initialize()
     assert not trainer.network.decoder.region_based
     assert "region_based" not in trainer.plans_manager.plans["configurations"]["3d"]
-
-
-def test_a_cascade_without_its_first_stage_is_refused(tmp_path, monkeypatch):
-    monkeypatch.setitem(CONFIGURATIONS, "3d_cascade", {**CONFIGURATIONS["3d"], "previous_stage": "3d"})
-    trainer = make_trainer("nnUNetTrainerEGEUNet", tmp_path, monkeypatch, plan="3d_cascade")
-    trainer.initialize()
-    monkeypatch.setattr(trainer, "do_split", lambda: (["case"], ["case"]))
-    with pytest.raises(DatasetError, match=r"predicted in 3d, and .* lacks 1 cases, case for one. Train all folds of 3d"):
-        trainer.get_tr_and_val_datasets()
-    predicted = Path(trainer.folder_with_segs_from_previous_stage)
-    predicted.mkdir(parents=True)
-    (predicted / "case.b2nd").touch()
-    assert [list(dataset.identifiers) for dataset in trainer.get_tr_and_val_datasets()] == [["case"], ["case"]]

@@ -1,0 +1,138 @@
+"""The raw dataset: its dataset.json, and every image and label that it is to be trained on."""
+
+from collections.abc import Iterator
+from contextlib import redirect_stderr, redirect_stdout
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from nnunetv2.imageio.base_reader_writer import BaseReaderWriter
+from nnunetv2.imageio.reader_writer_registry import determine_reader_writer_from_dataset_json
+from numpy.typing import NDArray
+
+from nnunetv2_ext.descriptions.dataset_json import dataset_json_problems, labels_in
+from nnunetv2_ext.descriptions.json_file import read_json_file
+from nnunetv2_ext.errors import DatasetError
+from nnunetv2_ext.installation import Check
+
+FORMAT = "see nnU-Net's documentation/dataset_format.md"
+REPLACE = "copy the file again from where it comes from, or remove the case (image and label)"
+
+
+def raw_checks(folder: Path) -> Iterator[Check]:
+    """What is wrong in a dataset's folder below nnUNet_raw."""
+    file = folder / "dataset.json"
+    try:
+        description = read_json_file(file, dict, f"Write it: {FORMAT}.")
+    except DatasetError as error:
+        yield Check("dataset.json", "wrong", str(error))
+        return
+    problems = list(dataset_json_problems(description))
+    yield from (Check("dataset.json", "wrong", f"{file}: {problem}") for problem in problems)
+    if not problems:
+        yield from _case_checks(folder, description)
+
+
+def _case_checks(folder: Path, description: dict[str, Any]) -> Iterator[Check]:
+    cases = dict(sorted(_cases(folder, description).items()))
+    if not cases:
+        ending = description["file_ending"]
+        yield Check("cases", "wrong", f"{folder} has no training case: imagesTr holds no file CASE_0000{ending}", FORMAT)
+        return
+    expected = description.get("numTraining")
+    if expected != len(cases):
+        cure = f'write "numTraining": {len(cases)} into dataset.json, or add what is missing'
+        yield Check("numTraining", "wrong", f"{folder}/dataset.json says {expected!r}, there are {len(cases)} cases", cure)
+    readers = _Readers(description)
+    sound = 0
+    for images, label in cases.values():
+        rows = list(_check_case(images, label, description, readers))
+        sound += not rows
+        yield from rows
+    if sound == len(cases):
+        yield Check("cases", "ok", f"{sound} cases in {folder}, images and labels read and compared")
+    yield from _lonely_labels(folder, description, set(cases))
+
+
+def _cases(folder: Path, description: dict[str, Any]) -> dict[str, tuple[list[Path], Path]]:
+    """Images in the order of the channels, and the label, of each case."""
+    if isinstance(listed := description.get("dataset"), dict):
+        return {name: ([folder / image for image in case["images"]], folder / case["label"]) for name, case in listed.items()}
+    ending = description["file_ending"]
+    channels = range(len(description["channel_names" if "channel_names" in description else "modality"]))
+    # nnU-Net takes what is before the channel's four digits for the case, whatever the channel.
+    names = {file.name[: -len(ending) - 5] for file in (folder / "imagesTr").glob(f"*_????{ending}")}
+    return {
+        name: (
+            [folder / "imagesTr" / f"{name}_{channel:04d}{ending}" for channel in channels],
+            folder / "labelsTr" / f"{name}{ending}",
+        )
+        for name in names
+    }
+
+
+class _Readers:
+    """nnU-Net's reader for the files, found with the first one that can be read."""
+
+    def __init__(self, description: dict[str, Any]) -> None:
+        self._description = description
+        self._found: BaseReaderWriter | None = None
+
+    def read(self, file: Path, *, label: bool) -> tuple[NDArray[Any], tuple[float, ...]]:
+        """The voxels as ``(C, *spatial)`` and the spacing. Whatever nnU-Net's reader raises comes through."""
+        with redirect_stdout(StringIO()), redirect_stderr(StringIO()):  # it prints what it tries
+            if self._found is None:
+                self._found = determine_reader_writer_from_dataset_json(self._description, str(file), verbose=False)()
+            voxels, properties = self._found.read_seg(str(file)) if label else self._found.read_images([str(file)])
+        return voxels, tuple(properties["spacing"])
+
+
+def _check_case(images: list[Path], label: Path, description: dict[str, Any], readers: _Readers) -> Iterator[Check]:
+    first: tuple[Path, tuple[int, ...], tuple[float, ...]] | None = None
+    for file in (*images, label):
+        is_label = file is label
+        if not file.is_file():
+            channels = "" if is_label else f" dataset.json names {len(images)} channels,"
+            yield Check(
+                file.name, "wrong", f"{file} is missing:{channels} each case needs all of its images and a label", FORMAT
+            )
+            continue
+        try:
+            voxels, spacing = readers.read(file, label=is_label)
+        except Exception:  # each of nnU-Net's readers has errors of its own
+            yield Check(file.name, "wrong", f"{file} can't be read: it is damaged, cut off, or no {file.suffix} file", REPLACE)
+            continue
+        yield from _check_values(file, voxels, labels_in(description) if is_label else None)
+        if first is None:
+            first = file, voxels.shape[1:], spacing
+        elif voxels.shape[1:] != first[1]:
+            found = f"{file} has a shape of {_axes(voxels.shape[1:])}, {first[0].name} of {_axes(first[1])}"
+            yield Check(file.name, "wrong", found, "resample one to the other's grid, or remove the case")
+        elif not np.allclose(spacing, first[2]):
+            found = f"{file} has a spacing of {_axes(spacing)}, {first[0].name} of {_axes(first[2])}"
+            yield Check(file.name, "wrong", found, "copy the spacing of the image, if the grids are the same")
+
+
+def _check_values(file: Path, voxels: NDArray[Any], labels: set[int] | None) -> Iterator[Check]:
+    if not np.isfinite(voxels).all():
+        yield Check(file.name, "wrong", f"{file} has values that are not finite (nan or inf)", "replace them by numbers")
+    elif labels is not None and (strange := set(np.unique(voxels).tolist()) - labels):
+        found = f"{file} has the labels {_list(strange)}, dataset.json only {_list(labels)}"
+        yield Check(file.name, "wrong", found, "add them to dataset.json, or correct the label image")
+
+
+def _lonely_labels(folder: Path, description: dict[str, Any], cases: set[str]) -> Iterator[Check]:
+    ending = description["file_ending"]
+    lonely = sorted({file.name.removesuffix(ending) for file in (folder / "labelsTr").glob(f"*{ending}")} - cases)
+    if lonely and "dataset" not in description:
+        found = f"{folder}/labelsTr has {len(lonely)} labels without an image, {lonely[0]}{ending} for one"
+        yield Check("labelsTr", "warning", found, "nnU-Net doesn't use them: add their images, or remove them")
+
+
+def _axes(values: tuple[Any, ...]) -> str:
+    return " x ".join(f"{value:g}" for value in values)
+
+
+def _list(values: set[Any]) -> str:
+    return ", ".join(f"{value:g}" for value in sorted(values))

@@ -1,0 +1,92 @@
+"""What is wrong with plans, data or folders is said before the training, and not by a worker that dies in the background."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
+
+from nnunetv2_ext.datasets import check_writable
+from nnunetv2_ext.descriptions.dataset_json import check_dataset_json
+from nnunetv2_ext.descriptions.json_file import read_json_file
+from nnunetv2_ext.descriptions.plans_json import check_plans
+from nnunetv2_ext.errors import DatasetError
+
+DOCTOR = "'nnUNetv2_ext doctor -d ID' checks all files of a dataset."
+
+
+def check_arguments(plans: dict[str, Any], configuration: str, dataset_json: dict[str, Any]) -> None:
+    """Refuses what a trainer can't be made with.
+
+    Raises:
+        PlanError: if the plans don't have what the configuration needs.
+        DatasetError: if the dataset has no channels or labels, or there is no folder for the results.
+    """
+    check_plans(plans, configuration)
+    check_dataset_json(dataset_json)
+    results = os.environ.get("nnUNet_results")
+    if not results:
+        raise DatasetError("nnUNet_results is not set: export nnUNet_results=FOLDER, where trained models are to go.")
+    check_writable(Path(results))
+
+
+class DataChecksMixin(nnUNetTrainer):
+    """Looks at the preprocessed data before the loaders do."""
+
+    def initialize(self) -> None:
+        """As in nnU-Net, but data that isn't there is said first.
+
+        Raises:
+            DatasetError: if the configuration has no preprocessed data.
+        """
+        folder = Path(self.preprocessed_dataset_folder)
+        if not any(path.suffix in (".b2nd", ".npz") for path in (folder.iterdir() if folder.is_dir() else ())):
+            state = "is empty" if folder.is_dir() else "does not exist"
+            raise DatasetError(
+                f"{folder}, the preprocessed data of {self.configuration_name}, {state}. Run: nnUNetv2_preprocess "
+                f"-d {self.plans_manager.dataset_name} -plans_name {self.plans_manager.plans_name} -c {self.configuration_name}"
+            )
+        super().initialize()
+
+    def get_tr_and_val_datasets(self) -> tuple[Any, Any]:
+        """As in nnU-Net, but what would kill the loaders in the background is refused.
+
+        Raises:
+            DatasetError: if the split can't be read or names cases that have no data, if a file is empty, or if a cascade lacks
+                its first stage.
+        """
+        splits = Path(self.preprocessed_dataset_folder_base, "splits_final.json")
+        if self.fold != "all" and splits.is_file():
+            read_json_file(splits, list, "Correct it, or move it away: nnU-Net makes a new one, with other folds.")
+        datasets = super().get_tr_and_val_datasets()
+        names = sorted({name for dataset in datasets for name in dataset.identifiers})
+        self._refuse_missing_data(names, splits)
+        if self.is_cascaded:
+            self._refuse_missing_stage(names)
+        return datasets
+
+    def _refuse_missing_data(self, names: list[str], splits: Path) -> None:
+        folder = Path(self.preprocessed_dataset_folder)
+        sizes = {path.name: path.stat().st_size for path in folder.iterdir()}
+        missing = [name for name in names if not {f"{name}.b2nd", f"{name}.npz"} & sizes.keys()]
+        if missing:
+            raise DatasetError(
+                f"{splits} names {len(missing)} cases that {folder} lacks, {missing[0]} for one. Preprocess the dataset again, "
+                f"or correct the split. {DOCTOR}"
+            )
+        empty = [file for file, size in sizes.items() if size == 0 and file.split(".")[0].removesuffix("_seg") in names]
+        if empty:
+            raise DatasetError(
+                f"{len(empty)} files in {folder} are empty, {empty[0]} for one, as they are when a disk is full. Preprocess "
+                f"the dataset again. {DOCTOR}"
+            )
+
+    def _refuse_missing_stage(self, names: list[str]) -> None:
+        folder, previous = Path(self.folder_with_segs_from_previous_stage), self.configuration_manager.previous_stage_name
+        predicted = {path.stem for path in folder.glob("*")}
+        if missing := [name for name in names if name not in predicted]:
+            raise DatasetError(
+                f"{self.configuration_name} starts from what {type(self).__name__} predicted in {previous}, and {folder} "
+                f"lacks {len(missing)} cases, {missing[0]} for one. Train all folds of {previous} with this trainer first; "
+                "each writes the predictions of its validation cases."
+            )
