@@ -97,7 +97,10 @@ def sweep(
 
     needed = {training.run: runs_needed_by(training.run, [other.run for other in todo]) for training in todo}
     queue = Queue(_executor(log_folder, slurm, device, options), at_once=at_once, gpus=gpus, needed=needed)
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # 'kill' ends the trainings as Ctrl-C does
+    # 'kill' ends the trainings as Ctrl-C does. Both are handled, also where a shell started us in the background with SIGINT
+    # ignored: the jobs would ignore it, too, and could not be ended.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.default_int_handler)
     try:
         with Display(console, len(runs) - len(todo)) as display:
             progress = queue.train(todo, display)

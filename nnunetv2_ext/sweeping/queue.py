@@ -1,12 +1,17 @@
 """Trainings as jobs of submitit, a number of them at once."""
 
+import contextlib
 import dataclasses
+import os
 import signal
+import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from submitit import AutoExecutor, LocalJob
+from submitit.core.utils import FailedJobError
 
 from nnunetv2_ext.runs import Run
 from nnunetv2_ext.sweeping.training import Training
@@ -71,8 +76,13 @@ class Queue:
             elif self._free and not any(other.run in needed for other in (*progress.waiting, *progress.running)):
                 progress.waiting.remove(training)
                 self._executor.update_parameters(name=training.run.name)
-                training = dataclasses.replace(training, gpu=self._free.pop(0))
-                progress.running[training] = self._executor.submit(training)
+                training = dataclasses.replace(training, gpu=self._free[0])
+                try:
+                    with _stderr_in(self._executor.folder / "submitit.log"):
+                        progress.running[training] = self._executor.submit(training)
+                    del self._free[0]
+                except FailedJobError as error:  # the cluster refuses it
+                    progress.failed[training] = " ".join(str(error).split())
 
     def _collect(self, progress: Progress) -> None:
         for training, job in list(progress.running.items()):
@@ -84,6 +94,21 @@ class Queue:
                 progress.done.append(training)
             else:
                 progress.failed[training] = _last_line(training)
+
+
+@contextlib.contextmanager
+def _stderr_in(file: Path) -> Iterator[None]:
+    """What is started meanwhile writes its errors into a file: submitit's process would print a stack trace on Ctrl-C."""
+    sys.stderr.flush()
+    ours = os.dup(2)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with file.open("ab") as log:
+        os.dup2(log.fileno(), 2)
+    try:
+        yield
+    finally:
+        os.dup2(ours, 2)
+        os.close(ours)
 
 
 def _cancel(jobs: list[Any]) -> None:

@@ -1,8 +1,11 @@
 """The order of jobs, with an executor whose jobs end when the test says so."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
+from submitit.core.utils import FailedJobError
 
 from nnunetv2_ext.runs import Run
 from nnunetv2_ext.sweeping import queue as module
@@ -30,7 +33,8 @@ class Job:
 class Executor:
     """Keeps what was submitted."""
 
-    def __init__(self) -> None:
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
         self.jobs: list[Job] = []
         self.names: list[str] = []
 
@@ -57,7 +61,7 @@ def _folds(jobs) -> list[str]:
 
 
 def test_so_many_at_once_each_on_a_gpu_of_its_own(tmp_path) -> None:
-    executor, most = Executor(), []
+    executor, most = Executor(tmp_path), []
 
     def report(progress: Progress) -> None:
         most.append(len(progress.running))
@@ -73,7 +77,7 @@ def test_so_many_at_once_each_on_a_gpu_of_its_own(tmp_path) -> None:
 
 
 def test_goes_on_when_one_fails_and_says_why(tmp_path) -> None:
-    executor = Executor()
+    executor = Executor(tmp_path)
     trainings = _trainings(tmp_path, 3)
     trainings[1].log_file.write_text("Traceback\nRuntimeError: out of memory\n\n")
 
@@ -88,7 +92,7 @@ def test_goes_on_when_one_fails_and_says_why(tmp_path) -> None:
 
 
 def test_a_cascade_waits_for_its_first_stage(tmp_path) -> None:
-    executor = Executor()
+    executor = Executor(tmp_path)
     first, second, cascade = _trainings(tmp_path, 3)
     seen: list[list[str]] = []
 
@@ -103,7 +107,7 @@ def test_a_cascade_waits_for_its_first_stage(tmp_path) -> None:
 
 
 def test_a_cascade_whose_first_stage_failed_is_not_started(tmp_path) -> None:
-    executor = Executor()
+    executor = Executor(tmp_path)
     first, cascade = _trainings(tmp_path, 2)
 
     def report(_: Progress) -> None:
@@ -115,7 +119,7 @@ def test_a_cascade_whose_first_stage_failed_is_not_started(tmp_path) -> None:
 
 
 def test_whatever_ends_it_ends_the_jobs(tmp_path) -> None:
-    executor = Executor()
+    executor = Executor(tmp_path)
 
     def report(progress: Progress) -> None:
         if len(progress.running) == 2:
@@ -124,3 +128,30 @@ def test_whatever_ends_it_ends_the_jobs(tmp_path) -> None:
     with pytest.raises(KeyboardInterrupt):
         Queue(executor, at_once=2).train(_trainings(tmp_path, 3), report)
     assert [job.cancelled for job in executor.jobs] == [True, True]
+
+
+def test_what_the_cluster_refuses_has_failed(tmp_path) -> None:
+    executor = Executor(tmp_path)
+
+    def refuse(_: Training) -> Job:
+        raise FailedJobError("sbatch: error:\ninvalid partition")
+
+    executor.submit = refuse
+    progress = Queue(executor, at_once=1).train(_trainings(tmp_path, 2), lambda _: None)
+    assert list(progress.failed.values()) == ["sbatch: error: invalid partition"] * 2
+
+
+def test_errors_of_submitit_go_to_its_log(tmp_path, capfd) -> None:
+    executor = Executor(tmp_path)
+    submit = executor.submit
+
+    def loud(training: Training) -> Job:
+        subprocess.run(["sh", "-c", "echo KeyboardInterrupt >&2"], check=True)
+        job = submit(training)
+        job.status = 0
+        return job
+
+    executor.submit = loud
+    Queue(executor, at_once=1).train(_trainings(tmp_path, 1), lambda _: print("after", file=sys.stderr))
+    assert capfd.readouterr().err == "after\nafter\n"
+    assert (tmp_path / "submitit.log").read_text() == "KeyboardInterrupt\n"

@@ -1,11 +1,15 @@
 """A stand-in for nnUNetv2_train shows what it was called with, and finishes the run."""
 
+import dataclasses
 import fcntl
+import os
 import pickle
+import signal
 import threading
 from pathlib import Path
 
 import pytest
+import submitit
 
 from nnunetv2_ext.paths import SHIM
 from nnunetv2_ext.runs import Run, State
@@ -81,7 +85,7 @@ def test_two_never_train_the_same_run_at_once(training) -> None:
 
 def test_ends_the_processes_that_a_training_leaves_behind(training, tmp_path) -> None:
     pipe = tmp_path / "pipe"
-    module.os.mkfifo(pipe)
+    os.mkfifo(pipe)
     (tmp_path / "nnUNetv2_train").write_text(f"#!/bin/sh\nsleep 1000 > {pipe} &\n: > {pipe}\nexit 0\n")
     reader = threading.Thread(target=lambda: Path(pipe).read_text())  # ends when the last process has closed its end
     reader.start()
@@ -92,3 +96,28 @@ def test_ends_the_processes_that_a_training_leaves_behind(training, tmp_path) ->
 def test_can_be_sent_to_another_process_and_queued_again(training) -> None:
     assert pickle.loads(pickle.dumps(training)) == training
     assert training.checkpoint().function == training
+
+
+@dataclasses.dataclass(frozen=True)
+class Interruptible(Training):
+    """Writes a checkpoint and never ends; when it continues, it finishes."""
+
+    def arguments(self, state: State) -> list[str]:
+        folder = self.run.folder
+        script = {
+            State.NEW: f"echo $PPID > {folder}/pid; touch {folder}/checkpoint_best.pth; sleep 1000",
+            State.CUT_OFF: f"echo '{{}}' > {self.run.summary_file}",
+        }[state]
+        return ["sh", "-c", script]
+
+
+def test_continues_after_the_signal_that_a_cluster_sends_at_the_time_limit(training, monkeypatch) -> None:
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[2]))
+    executor = submitit.AutoExecutor(training.log_folder / "submitit", cluster="local")
+    executor.update_parameters(timeout_min=1000)
+    job = executor.submit(Interruptible(**vars(training)))
+    while not (training.run.folder / "checkpoint_best.pth").exists():
+        assert not job.done(), job.stderr()
+    os.kill(int((training.run.folder / "pid").read_text()), signal.SIGUSR2)
+    assert job.result() == 0
+    assert training.run.state() is State.FINISHED
