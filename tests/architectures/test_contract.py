@@ -1,4 +1,8 @@
-"""The host's contract, for every preset on a 2D, an isotropic and an anisotropic 3D plan."""
+"""nnU-Net's contract with a network, on a 2D, an isotropic and an anisotropic 3D plan.
+
+Every network is held to all of it. Ablations, which run the code of their network without a part, are held to what a missing
+part could break.
+"""
 
 import pickle
 from collections.abc import Iterator
@@ -14,9 +18,20 @@ from nnunetv2_ext.errors import CheckpointError, InputSizeError
 from nnunetv2_ext.presets import PRESETS
 from tests.plans import CONFIGURATIONS, arguments, network
 
-every_preset = pytest.mark.parametrize("preset", PRESETS)
+NETWORKS = list({PRESETS[name].network: name for name in reversed(list(PRESETS))}.values())[::-1]
+every_network = pytest.mark.parametrize("preset", NETWORKS)
+every_preset = pytest.mark.parametrize(
+    "preset", [name if name in NETWORKS else pytest.param(name, marks=pytest.mark.slow) for name in PRESETS]
+)
 every_plan = pytest.mark.parametrize("plan", CONFIGURATIONS)
-slow_plan = pytest.mark.parametrize("plan", ["2d", "3d_anisotropic"])
+traced = pytest.mark.parametrize(  # tracing takes seconds
+    ("preset", "plan"),
+    [
+        *((name, "2d") for name in NETWORKS),
+        *(pytest.param(name, "3d_anisotropic", marks=pytest.mark.slow) for name in NETWORKS),
+        *(pytest.param(name, "2d", marks=pytest.mark.slow) for name in PRESETS if name not in NETWORKS),
+    ],
+)
 
 
 def patch(plan: str, channels: int = 1, dtype: torch.dtype = torch.float32) -> torch.Tensor:
@@ -56,7 +71,7 @@ def test_with_deep_supervision_every_parameter_has_a_signal(preset, plan):
     assert {name for name in dead if not name.endswith("bias")} == set()
 
 
-@every_preset
+@every_network
 @every_plan
 def test_deep_supervision_is_a_switch_and_the_finest_comes_first(preset, plan):
     net = network(preset, plan).eval()
@@ -77,7 +92,7 @@ def test_one_state_dict_key_per_tensor_and_the_same_without_deep_supervision(pre
     network(preset, plan, deep_supervision=False).load_state_dict(net.state_dict())
 
 
-@every_preset
+@every_network
 @every_plan
 def test_pickle_save_and_load_keep_the_outputs(preset, plan, tmp_path):
     net = network(preset, plan, deep_supervision=False).eval()
@@ -90,8 +105,7 @@ def test_pickle_save_and_load_keep_the_outputs(preset, plan, tmp_path):
         torch.testing.assert_close(pickle.loads(pickle.dumps(net))(patch(plan)), expected)
 
 
-@every_preset
-@slow_plan
+@traced
 def test_export(preset, plan):
     net = network(preset, plan, deep_supervision=False).double().eval()  # where the order of sums doesn't show
     x = patch(plan, dtype=torch.float64)
@@ -99,8 +113,7 @@ def test_export(preset, plan):
     torch.testing.assert_close(exported(x), net(x))
 
 
-@every_preset
-@slow_plan
+@traced
 def test_compiles_into_one_graph(preset, plan):
     torch.compiler.reset()
     net = network(preset, plan).double()  # where the order of sums doesn't show
@@ -137,7 +150,7 @@ def test_distributed_training_finds_every_gradient_in_every_step(preset, deep_su
         torch.testing.assert_close(ours.grad, expected.grad)
 
 
-@every_preset
+@every_network
 @every_plan
 @pytest.mark.parametrize("scale", [1.0, 1e4])
 def test_bfloat16_is_finite_and_close(preset, plan, scale):
@@ -152,8 +165,8 @@ def test_bfloat16_is_finite_and_close(preset, plan, scale):
     assert scale > 1 or torch.corrcoef(torch.stack((ours.flatten(), expected.flatten())))[0, 1] > 0.9
 
 
-@every_preset
-def test_memory_estimate_is_for_the_host_and_grows_with_the_patch(preset):
+@every_network
+def test_memory_estimate_is_for_nnunet_and_grows_with_the_patch(preset):
     net = network(preset, "3d")
     size = CONFIGURATIONS["3d"]["patch_size"]
     small, large = (net.compute_conv_feature_map_size([factor * s for s in size]) for factor in (1, 2))
@@ -161,14 +174,14 @@ def test_memory_estimate_is_for_the_host_and_grows_with_the_patch(preset):
     assert 0 < small < large
 
 
-@every_preset
+@every_network
 @pytest.mark.parametrize(("channels", "classes"), [(1, 1), (3, 2), (4, 7)])
 def test_any_number_of_channels_and_classes(preset, channels, classes):
     net = network(preset, "2d", channels=channels, classes=classes, deep_supervision=False).eval()
     assert net(patch("2d", channels)).shape[1] == classes
 
 
-@every_preset
+@every_network
 @every_plan
 def test_an_input_that_does_not_fit_is_refused_before_the_first_convolution(preset, plan):
     net = network(preset, plan)
@@ -179,7 +192,7 @@ def test_an_input_that_does_not_fit_is_refused_before_the_first_convolution(pres
         net(torch.zeros(1, 2, *CONFIGURATIONS[plan]["patch_size"]))
 
 
-@every_preset
+@every_network
 def test_weights_of_another_network_are_refused(preset):
     stock = PlainConvUNet(**arguments("2d"))
     with pytest.raises(CheckpointError, match="the weights are not those of"):
