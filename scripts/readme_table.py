@@ -6,7 +6,7 @@ With --check nothing is written, and the exit status is 1 if the table in the RE
 import sys
 from pathlib import Path
 
-from nnunetv2_ext.presets import PRESETS
+from nnunetv2_ext.presets import OURS
 from nnunetv2_ext.profiling.case import case_of_patch
 from nnunetv2_ext.profiling.count import Counts, count
 from nnunetv2_ext.trainers.names import PREFIX
@@ -29,7 +29,7 @@ def table() -> str:
         "|---|---|---|---:|---:|---:|",
         _row("*stock nnU-Net*", "PlainConvUNet", "", stock, stock),
     ]
-    lines += [_row(f"`{name}`", row.summary, row.paper, count(PREFIX + name, case), stock) for name, row in PRESETS.items()]
+    lines += [_row(f"`{row.name}`", row.summary, row.paper, count(PREFIX + row.name, case), stock) for row in OURS]
     stages = case.configuration.network_arch_init_kwargs["n_stages"]
     plan = f"a patch of {'x'.join(map(str, PATCH))} ({stages} stages, 1 channel, 2 classes)"
     lines += ["", f"Counted on the plan that nnU-Net's rule gives {plan}: {EXPLANATION}"]

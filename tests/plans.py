@@ -7,8 +7,11 @@ from nnunetv2.utilities.plans_handling.plans_handler import ConfigurationManager
 
 from nnunetv2_ext.architectures.plan import PlanArguments
 from nnunetv2_ext.planning.stock import stock_architecture, stock_arguments
-from nnunetv2_ext.presets import PRESETS
+from nnunetv2_ext.presets import OURS, PRESETS
 from nnunetv2_ext.trainers.networks import build_network
+
+OUR_PRESETS = [row.name for row in OURS]
+"""without those of MONAI, whose networks have hundreds of layers and tests of their own"""
 
 
 def configuration(

@@ -47,7 +47,7 @@ def _by_network() -> list[list[Preset]]:
     """The presets of each network: the network itself first, then its ablations, which are the same with other arguments."""
     networks: dict[str, list[Preset]] = {}
     for row in PRESETS.values():
-        networks.setdefault(row.network, []).append(row)
+        networks.setdefault(row.architecture, []).append(row)
     return list(networks.values())
 
 

@@ -70,9 +70,9 @@ def autocast_device(device: torch.device) -> str:
 def _kernels() -> dict[str, Operation]:
     """By operation, as torch's dispatcher names it, what autocast puts in its place."""
     # What the CPU casts and CUDA leaves alone.
-    kernels: dict[str, Operation] = dict.fromkeys(
-        (name.removeprefix("aten::") for name in torch._C._dispatch_get_registrations_for_dispatch_key(KEY)), fallthrough_kernel
-    )
+    registered = torch._C._dispatch_get_registrations_for_dispatch_key(KEY)  # other packages add operations of their own
+    names = [name.removeprefix("aten::") for name in registered if name.startswith("aten::")]
+    kernels: dict[str, Operation] = dict.fromkeys(names, fallthrough_kernel)
     for macro, rule in RULES.items():
         for name in _operations(macro):
             packet, _, overload = name.partition(".")

@@ -3,10 +3,12 @@
 The trainers, ``nnUNetv2_ext list``, the README's table and the parametrised tests all read it.
 """
 
+from nnunetv2_ext.presets.adapt import adapt
+from nnunetv2_ext.presets.monai import MONAI
 from nnunetv2_ext.presets.ours import OURS
 from nnunetv2_ext.presets.preset import Preset
 from nnunetv2_ext.presets.table import PresetTable
 
-PRESETS = PresetTable(OURS)
+PRESETS = PresetTable((*OURS, *MONAI))
 
-__all__ = ["PRESETS", "Preset", "PresetTable"]
+__all__ = ["MONAI", "OURS", "PRESETS", "Preset", "PresetTable", "adapt"]

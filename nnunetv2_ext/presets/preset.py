@@ -54,11 +54,16 @@ class Preset:
         if not self.network:
             raise PresetError(f"preset {self.name} has no network: give its class, or the dotted path of its class")
         for name in ("network", "optimizer", "schedule", "loss"):
-            set_field(name, _path(getattr(self, name)))
-        set_field("mixins", tuple(map(_path, self.mixins)))
+            set_field(name, path_of(getattr(self, name)))
+        set_field("mixins", tuple(map(path_of, self.mixins)))
+
+    @property
+    def architecture(self) -> str:
+        """Dotted path of the network itself, also of one inside of an adapter."""
+        return str(self.arguments.get("network", self.network))
 
 
-def _path(given: Any) -> Any:
+def path_of(given: Any) -> Any:
     """The dotted path of a class; what is one already, or nothing, stays as it is."""
     return f"{given.__module__}.{given.__qualname__}" if isinstance(given, type) else given
 

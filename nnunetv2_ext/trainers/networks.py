@@ -29,7 +29,11 @@ def plan_arguments(arch_kwargs: Mapping[str, Any]) -> dict[str, Any]:
 
 def network_arguments(preset: Preset, configuration: ConfigurationManager) -> dict[str, Any]:
     """What the preset's network is built with from this configuration, as a plan's arch_kwargs would hold it."""
-    facts = {"region_based": configuration.configuration.get("region_based", False), "patch_size": configuration.patch_size}
+    facts = {
+        "region_based": configuration.configuration.get("region_based", False),
+        "patch_size": configuration.patch_size,
+        "spacing": configuration.configuration.get("spacing"),  # not known while a patch is looked for
+    }
     return {
         **plan_arguments(configuration.network_arch_init_kwargs),
         **preset.arguments,

@@ -15,13 +15,13 @@ from dynamic_network_architectures.architectures.unet import PlainConvUNet
 from torch.nn.parallel import DistributedDataParallel
 
 from nnunetv2_ext.errors import CheckpointError, InputSizeError
-from nnunetv2_ext.presets import PRESETS
-from tests.plans import CONFIGURATIONS, arguments, network
+from nnunetv2_ext.presets import OURS
+from tests.plans import CONFIGURATIONS, OUR_PRESETS, arguments, network
 
-NETWORKS = list({PRESETS[name].network: name for name in reversed(list(PRESETS))}.values())[::-1]
+NETWORKS = list({row.network: row.name for row in reversed(OURS)}.values())[::-1]
 every_network = pytest.mark.parametrize("preset", NETWORKS)
 every_preset = pytest.mark.parametrize(
-    "preset", [name if name in NETWORKS else pytest.param(name, marks=pytest.mark.slow) for name in PRESETS]
+    "preset", [name if name in NETWORKS else pytest.param(name, marks=pytest.mark.slow) for name in OUR_PRESETS]
 )
 every_plan = pytest.mark.parametrize("plan", CONFIGURATIONS)
 traced = pytest.mark.parametrize(  # tracing takes seconds
@@ -29,7 +29,7 @@ traced = pytest.mark.parametrize(  # tracing takes seconds
     [
         *((name, "2d") for name in NETWORKS),
         *(pytest.param(name, "3d_anisotropic", marks=pytest.mark.slow) for name in NETWORKS),
-        *(pytest.param(name, "2d", marks=pytest.mark.slow) for name in PRESETS if name not in NETWORKS),
+        *(pytest.param(name, "2d", marks=pytest.mark.slow) for name in OUR_PRESETS if name not in NETWORKS),
     ],
 )
 

@@ -7,9 +7,9 @@ import torch
 
 from nnunetv2_ext.memory.feature_map_size import feature_map_size
 from nnunetv2_ext.memory.step import step_memory
-from nnunetv2_ext.presets import PRESETS
 from nnunetv2_ext.profiling.case import Case, case_of_patch
 from nnunetv2_ext.trainers.names import PREFIX
+from tests.plans import OUR_PRESETS
 
 PATCHES = {"2d": (64, 64), "3d": (32, 32, 32), "3d_anisotropic": (8, 32, 32)}
 
@@ -42,7 +42,7 @@ def stock_numbers(plan: str) -> tuple[int, int]:
 
 
 @pytest.mark.parametrize("plan", ["2d", *(pytest.param(plan, marks=pytest.mark.slow) for plan in ("3d", "3d_anisotropic"))])
-@pytest.mark.parametrize("preset", PRESETS)
+@pytest.mark.parametrize("preset", OUR_PRESETS)
 def test_the_estimate_is_to_stocks_as_the_peak_is(preset, plan):
     case = case_of(plan)
     network = on_meta(case, PREFIX + preset)
@@ -54,9 +54,9 @@ def test_the_estimate_is_to_stocks_as_the_peak_is(preset, plan):
 
 def test_a_network_with_weights_is_left_as_it_was():
     case = case_of("2d")
-    network = case.network(PREFIX + next(iter(PRESETS)))
+    network = case.network(PREFIX + OUR_PRESETS[0])
     before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
-    on_meta_too = on_meta(case, PREFIX + next(iter(PRESETS)))
+    on_meta_too = on_meta(case, PREFIX + OUR_PRESETS[0])
     arguments = network.plan.arguments
     assert feature_map_size(network, arguments, (64, 64)) == feature_map_size(on_meta_too, arguments, (64, 64))
     after = network.state_dict()

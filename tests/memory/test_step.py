@@ -5,12 +5,11 @@ import torch
 from torch import nn
 
 from nnunetv2_ext.memory.step import Precision, step_memory
-from nnunetv2_ext.presets import PRESETS
-from tests.plans import CONFIGURATIONS, network
+from tests.plans import CONFIGURATIONS, OUR_PRESETS, network
 
 
 @pytest.mark.parametrize("plan", CONFIGURATIONS)
-@pytest.mark.parametrize("preset", PRESETS)
+@pytest.mark.parametrize("preset", OUR_PRESETS)
 def test_a_step_under_autocast_counts_as_much_as_one_that_is_computed(preset: str, plan: str) -> None:
     net = network(preset, plan)
     x = torch.randn(2, 1, *CONFIGURATIONS[plan]["patch_size"])

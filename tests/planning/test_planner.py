@@ -11,10 +11,10 @@ import torch
 
 from nnunetv2_ext.errors import DatasetError, PlanError
 from nnunetv2_ext.planning.planner import PresetPlanner, plans_name, write_plans
-from nnunetv2_ext.presets import PRESETS
+from nnunetv2_ext.presets import OURS, PRESETS
 
 FIRST = next(iter(PRESETS.values()))
-every_preset = pytest.mark.parametrize("preset", PRESETS.values(), ids=PRESETS)
+every_preset = pytest.mark.parametrize("preset", OURS, ids=lambda row: row.name)
 AMPLE, TIGHT = 24, 0.5
 
 

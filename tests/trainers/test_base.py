@@ -3,11 +3,11 @@ import json
 import pytest
 import torch
 
-from nnunetv2_ext.presets import PRESETS
+from tests.plans import OUR_PRESETS
 from tests.trainers.runs import REGIONS, batch, make_trainer
 
 
-@pytest.mark.parametrize("preset", PRESETS)
+@pytest.mark.parametrize("preset", OUR_PRESETS)
 def test_one_step_of_training_moves_every_parameter_that_has_a_gradient(preset, tmp_path, monkeypatch):
     trainer = make_trainer(f"nnUNetTrainer{preset}", tmp_path, monkeypatch)
     trainer.initialize()

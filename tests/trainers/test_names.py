@@ -45,7 +45,7 @@ def test_an_unknown_name_gets_the_nearest(name, nearest):
 
 
 @pytest.mark.parametrize(
-    "name", ["nnUNetTrainerUMambaBot", "nnUNetTrainer_250epochs", "nnUNetTrainerSwinUNETR", "nnUNetTrainer"]
+    "name", ["nnUNetTrainerUMambaBot", "nnUNetTrainer_250epochs", "nnUNetTrainerLightMUNet", "nnUNetTrainer"]
 )
 def test_a_name_of_another_package_resembles_none_of_ours(name):
     assert nearest(name) == []

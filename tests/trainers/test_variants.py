@@ -39,6 +39,7 @@ def describe(trainer: Any) -> dict[str, Any]:
         "augmentation": described(transforms),
         "sampling": type(trainer)._set_batch_size_and_oversample.__qualname__,
         "loss": loss_of(trainer),
+        "smooth": getattr(getattr(_inner(trainer.loss), "dc", None), "smooth", None),
         "optimizer": type(trainer.optimizer).__name__,
         "amsgrad": trainer.optimizer.defaults.get("amsgrad"),
         "norm": any(isinstance(module, nn.BatchNorm2d) for module in trainer.network.modules()),
@@ -57,10 +58,14 @@ def described(value: Any) -> Any:
 
 def loss_of(trainer: Any) -> float:
     """Of an output at full size, without deep supervision."""
-    loss = trainer.loss.loss if isinstance(trainer.loss, DeepSupervisionWrapper) else trainer.loss
+    loss = _inner(trainer.loss)
     torch.manual_seed(1)
     size = (2, trainer.label_manager.num_segmentation_heads, 16, 16)
     return round(float(loss(torch.randn(size), torch.randint(0, size[1], (2, 1, 16, 16)))), 5)
+
+
+def _inner(loss: nn.Module) -> nn.Module:
+    return loss.loss if isinstance(loss, DeepSupervisionWrapper) else loss
 
 
 def learning_rate(trainer: Any, epoch: int) -> float:
@@ -100,7 +105,7 @@ SOME = ["_onlyMirror01", "DA5", "_warmup", "Topk10Loss", "Adam1en3", "NoDeepSupe
             pytest.param(preset, variant, marks=pytest.mark.slow)
             for preset in ("GHPA", "EGEUNet", "MedT")
             for variant in VARIANTS
-            if variant != "BN"
+            if variant != "BN" and (preset, variant) != ("EGEUNet", "DiceLoss")  # that one is ours and keeps the preset's Dice
         ),
     ],
 )
