@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
+from torch import distributed
 
 from nnunetv2_ext.errors import CheckpointError, RunExistsError, UnknownTrainerError
 from nnunetv2_ext.trainers.atomic_write import atomic_write, disk_errors, part_of
@@ -74,6 +75,11 @@ class CheckpointsMixin(nnUNetTrainer):
         if self.local_rank == 0:
             for name in CHECKPOINTS:  # of a training that was killed while it wrote
                 part_of(Path(self.output_folder, name)).unlink(missing_ok=True)
+
+    def on_train_end(self) -> None:
+        super().on_train_end()
+        if self.is_ddp:  # nobody loads checkpoint_best.pth for --val_best before the first process has written it
+            distributed.barrier()
 
     def run_training(self) -> None:
         with disk_errors(self.output_folder):  # nnU-Net also writes a plot at the end of each epoch, and plans at the start

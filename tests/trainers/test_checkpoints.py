@@ -17,7 +17,7 @@ from tests.trainers.runs import make_trainer
 from tests.trainers.tiny_training import TinyTraining, in_a_fork
 
 FINAL, LATEST, BEST = CHECKPOINTS
-NAME = "nnUNetTrainerEGEUNet_12epochs_2iters"
+NAME = "nnUNetTrainerEAB_12epochs_2iters"
 
 
 def write(path: Path, *, epochs: int = 1, best: float | None = 0.5, trainer: str = NAME) -> Path:
@@ -92,7 +92,7 @@ def test_a_run_that_is_there_is_not_overwritten(checkpoint, tmp_path, monkeypatc
 
 
 def test_only_the_first_process_writes(tmp_path, monkeypatch):
-    trainer = make_trainer("nnUNetTrainerEGEUNet", tmp_path, monkeypatch)
+    trainer = make_trainer("nnUNetTrainerEAB", tmp_path, monkeypatch)
     trainer.initialize()
     trainer.local_rank = 1
     trainer.save_checkpoint(f"{trainer.output_folder}/{LATEST}")
@@ -104,11 +104,11 @@ def test_only_the_first_process_writes(tmp_path, monkeypatch):
 def test_a_full_disk_ends_the_training_in_a_sentence_and_keeps_the_checkpoint(tmp_path, monkeypatch):
     resource = pytest.importorskip("resource")
     training = TinyTraining(tmp_path, monkeypatch)
-    training.train("nnUNetTrainerEGEUNet_1epochs_1iters")
-    copied = training.fold("nnUNetTrainerEGEUNet_2epochs_1iters")
-    shutil.copytree(training.fold("nnUNetTrainerEGEUNet_1epochs_1iters"), copied)
+    training.train("nnUNetTrainerEAB_1epochs_1iters")
+    copied = training.fold("nnUNetTrainerEAB_2epochs_1iters")
+    shutil.copytree(training.fold("nnUNetTrainerEAB_1epochs_1iters"), copied)
     before = {name: (copied / name).read_bytes() for name in (FINAL, BEST)}
-    trainer = training.start("nnUNetTrainerEGEUNet_2epochs_1iters", continue_training=True)
+    trainer = training.start("nnUNetTrainerEAB_2epochs_1iters", continue_training=True)
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, limits[1]))
     try:
@@ -202,10 +202,10 @@ def test_the_best_checkpoint_is_validated_even_in_a_run_that_was_continued(arran
 
 
 def test_a_longer_training_continues_a_shorter_one_that_is_copied_into_its_folder(arrange):
-    trainer = arrange("nnUNetTrainerEGEUNet_30epochs_5iters", final=12, best=9)
+    trainer = arrange("nnUNetTrainerEAB_30epochs_5iters", final=12, best=9)
     continue_run(trainer)
     assert (trainer.current_epoch, trainer.num_epochs) == (12, 30)
-    assert f"checkpoint_final.pth is of {NAME}: 12 of the 30 epochs of nnUNetTrainerEGEUNet_30epochs_5iters are done" in log_of(
+    assert f"checkpoint_final.pth is of {NAME}: 12 of the 30 epochs of nnUNetTrainerEAB_30epochs_5iters are done" in log_of(
         trainer
     )
 
@@ -214,12 +214,12 @@ def test_a_longer_training_continues_a_shorter_one_that_is_copied_into_its_folde
     ("name", "reason"),
     [
         (
-            "nnUNetTrainerEGEUNet_10epochs",
-            "after 12 epochs, more than the 10 of nnUNetTrainerEGEUNet_10epochs: .* not with fewer",
+            "nnUNetTrainerEAB_10epochs",
+            "after 12 epochs, more than the 10 of nnUNetTrainerEAB_10epochs: .* not with fewer",
         ),
         ("nnUNetTrainerEGE_30epochs", f"was written by {NAME}, this is nnUNetTrainerEGE_30epochs: train with -tr {NAME}"),
-        ("nnUNetTrainerEGEUNetDiceLoss_30epochs", "this is nnUNetTrainerEGEUNetDiceLoss_30epochs"),
-        ("nnUNetTrainerEGEUNetAdan_30epochs", "this is nnUNetTrainerEGEUNetAdan_30epochs"),
+        ("nnUNetTrainerEABDiceLoss_30epochs", "this is nnUNetTrainerEABDiceLoss_30epochs"),
+        ("nnUNetTrainerEABAdan_30epochs", "this is nnUNetTrainerEABAdan_30epochs"),
     ],
 )
 def test_what_a_run_can_not_be_continued_with(name, reason, arrange):
@@ -236,8 +236,8 @@ def test_what_differs_in_length_alone():
 
 def test_a_file_that_a_killed_process_left_is_removed(tmp_path, monkeypatch):
     training = TinyTraining(tmp_path, monkeypatch)
-    trainer = training.start("nnUNetTrainerEGEUNet_1epochs_1iters")
-    leftover = part_of(training.fold("nnUNetTrainerEGEUNet_1epochs_1iters") / LATEST)
+    trainer = training.start("nnUNetTrainerEAB_1epochs_1iters")
+    leftover = part_of(training.fold("nnUNetTrainerEAB_1epochs_1iters") / LATEST)
     leftover.write_bytes(b"half of a checkpo")
     trainer.on_train_start()
     assert not leftover.exists()
@@ -285,7 +285,8 @@ def stop_in(training: TinyTraining, name: str, epoch: int) -> None:
 @pytest.mark.parametrize(
     "name",
     [
-        "EGEUNet_4epochs_2iters",
+        "EABAdamW_3epochs_2iters",
+        pytest.param("EGEUNet_4epochs_2iters", marks=pytest.mark.slow),
         pytest.param("GatedAxialUNet_12epochs_2iters", marks=pytest.mark.slow),
         pytest.param("MBTFEAdanCEThenDiceLoss_4epochs_2iters", marks=pytest.mark.slow),
     ],
@@ -297,7 +298,7 @@ def test_a_continued_run_equals_one_that_was_never_stopped(name, tmp_path, monke
     for how in ("at once", "stopped"):
         runs[how] = TinyTraining(tmp_path / how, monkeypatch)
         if how == "stopped":
-            stop_in(runs[how], name, epoch=3)
+            stop_in(runs[how], name, epoch=2)
         runs[how].train(name, continue_training=how == "stopped", fixed_data=True)
     assert_equal_runs(*(run.fold(name) / FINAL for run in runs.values()))
     assert_equal_runs(*(run.fold(name) / BEST for run in runs.values()))
@@ -309,14 +310,14 @@ def test_killed_at_thirty_random_moments_every_checkpoint_is_whole_and_the_run_e
 ):
     uninterrupted = TinyTraining(tmp_path / "uninterrupted", monkeypatch)
     began = time.monotonic()
-    uninterrupted.train(NAME, fixed_data=True)
+    assert os.waitpid(in_a_fork(lambda: uninterrupted.train(NAME, fixed_data=True), tmp_path / "log.txt"), 0)[1] == 0
     duration = time.monotonic() - began
 
     killed = TinyTraining(tmp_path / "killed", monkeypatch)
     fold, moments = killed.fold(NAME), random.Random(0)
     kills = kills_while_writing = finished = 0
     while kills < 30 or not finished:
-        process = in_a_fork(lambda: killed.train(NAME, continue_training=True, fixed_data=True))
+        process = in_a_fork(lambda: killed.train(NAME, continue_training=True, fixed_data=True), tmp_path / "log.txt")
         ended = None
         if kills < 30:
             if kills % 3:

@@ -45,7 +45,7 @@ def _no_plot(monkeypatch):
 
 
 def test_is_said_once_in_a_while_and_what_to_do(tmp_path, monkeypatch):
-    trainer = make_trainer("nnUNetTrainerEGEUNet_25epochs", tmp_path, monkeypatch)
+    trainer = make_trainer("nnUNetTrainerEAB_25epochs", tmp_path, monkeypatch)
     log = train(trainer, [[0.5, 0.5]] + [[0.0, 0.0]] * 11)
     assert log.count("WARNING: the pseudo Dice has been 0 for every class") == 2
     assert "for 5 epochs. The network predicts background only. Stop this run and check that a label" in log
@@ -53,10 +53,10 @@ def test_is_said_once_in_a_while_and_what_to_do(tmp_path, monkeypatch):
 
 
 def test_dice_alone_is_to_blame(tmp_path, monkeypatch):
-    trainer = make_trainer("nnUNetTrainerEGEUNetDiceLoss_25epochs", tmp_path, monkeypatch)
+    trainer = make_trainer("nnUNetTrainerEABDiceLoss_25epochs", tmp_path, monkeypatch)
     assert "Dice alone has collapsed to background" in train(trainer, [[0.0, 0.0]] * 5)
 
 
 def test_a_training_that_learns_is_left_alone(tmp_path, monkeypatch):
-    trainer = make_trainer("nnUNetTrainerEGEUNet_25epochs", tmp_path, monkeypatch)
+    trainer = make_trainer("nnUNetTrainerEAB_25epochs", tmp_path, monkeypatch)
     assert "WARNING" not in train(trainer, [[0.0, 0.01]] * 12)

@@ -9,7 +9,7 @@ from nnunetv2_ext.errors import NonFiniteError
 from nnunetv2_ext.trainers.non_finite import TOLERATED_STEPS, LossWatch
 from tests.trainers.tiny_training import TinyTraining
 
-NAME = "nnUNetTrainerEGEUNet_4epochs_2iters"
+NAME = "nnUNetTrainerEAB_3epochs_2iters"
 
 
 def cases(*values: float) -> dict:
@@ -84,16 +84,19 @@ def test_the_very_first_step(tmp_path, monkeypatch):
 
 def test_a_step_that_the_gradient_scaler_skips_is_no_problem(tmp_path, monkeypatch):
     training = TinyTraining(tmp_path, monkeypatch)
-    trainer = training.start("nnUNetTrainerEGEUNet_1epochs_5iters", fixed_data=True)
-    trainer.grad_scaler = torch.amp.GradScaler("cpu", init_scale=2.0**127)  # the first steps overflow
+    trainer = training.start("nnUNetTrainerEAB_1epochs_3iters", fixed_data=True)
+    trainer.initialize()
+    trainer.grad_scaler = torch.amp.GradScaler("cpu", init_scale=1024.0)
+    factors = iter([math.inf])
+    next(trainer.network.parameters()).register_hook(lambda gradient: gradient * next(factors, 1.0))
     run(trainer)
-    assert trainer.grad_scaler.get_scale() < 2.0**127
+    assert trainer.grad_scaler.get_scale() == 512.0
     assert all(torch.isfinite(parameter).all() for parameter in trainer.network.parameters())
 
 
 def test_gradients_that_overflow_in_every_step_stop_it(tmp_path, monkeypatch):
     training = TinyTraining(tmp_path, monkeypatch)
-    trainer = training.start("nnUNetTrainerEGEUNet_1epochs_5iters", fixed_data=True)
+    trainer = training.start("nnUNetTrainerEAB_1epochs_5iters", fixed_data=True)
     trainer.initialize()
     trainer.grad_scaler = torch.amp.GradScaler("cpu", init_scale=1e-3)
     next(trainer.network.parameters()).register_hook(lambda gradient: gradient * math.inf)

@@ -4,7 +4,8 @@ import contextlib
 import io
 import json
 import os
-from collections.abc import Iterator
+import traceback
+from collections.abc import Callable, Iterator
 from copy import deepcopy
 from pathlib import Path
 from typing import Any
@@ -74,16 +75,23 @@ class TinyTraining:
         return "\n".join(path.read_text() for path in sorted(self.fold(trainer).glob("training_log_*.txt")))
 
     def start(
-        self, name: str, *, continue_training: bool = False, pretrained: Path | None = None, fixed_data: bool = False
+        self,
+        name: str,
+        *,
+        continue_training: bool = False,
+        fixed_data: bool = False,
+        seed: int = 0,
+        adjust: Callable[[ExtensionTrainer], None] = lambda _: None,
     ) -> ExtensionTrainer:
         """What nnUNetv2_train does before the first epoch, with the same initial weights at every call."""
-        torch.manual_seed(0)
+        torch.manual_seed(seed)
         folder = self.root / "nnUNet_preprocessed" / DATASET
         plans, dataset = (json.loads((folder / f"{content}.json").read_text()) for content in ("nnUNetPlans", "dataset"))
         plans["continue_training"] = continue_training
         with contextlib.redirect_stdout(io.StringIO()):
             trainer = trainer_class(name)(plans, self.plan, 0, dataset, torch.device("cpu"))
-            maybe_load_checkpoint(trainer, continue_training, False, pretrained)
+            adjust(trainer)
+            maybe_load_checkpoint(trainer, continue_training, False)
         if fixed_data:
             trainer.get_dataloaders = lambda: fixed_loaders(trainer)
         return trainer
@@ -113,15 +121,17 @@ def fixed_loaders(trainer: ExtensionTrainer) -> tuple[Iterator[dict[str, Any]], 
     return batches(), batches()
 
 
-def in_a_fork(function: Any) -> int:
+def in_a_fork(function: Callable[[], Any], log: Path) -> int:
     """Starts ``function`` in a fork of this process, which costs no imports, and returns its process id."""
     process = os.fork()
     if process == 0:
+        torch.set_num_threads(1)  # those of OpenMP do not survive a fork
         status = 1
-        try:
-            with open(os.devnull, "w") as nowhere, contextlib.redirect_stdout(nowhere), contextlib.redirect_stderr(nowhere):
+        with log.open("w") as file, contextlib.redirect_stdout(file), contextlib.redirect_stderr(file):
+            try:
                 function()
-            status = 0
-        finally:
-            os._exit(status)
+                status = 0
+            except BaseException:
+                traceback.print_exc(file=file)
+        os._exit(status)
     return process

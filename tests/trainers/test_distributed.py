@@ -1,0 +1,67 @@
+"""Two processes that train as nnU-Net's on two GPUs do, as far as gloo on a CPU allows.
+
+What only works on GPUs is left out: the devices, and SyncBatchNorm, in whose place each process has statistics of its own.
+"""
+
+import os
+from pathlib import Path
+
+import pytest
+import torch
+from torch import distributed
+from torch.nn import SyncBatchNorm
+from torch.nn.parallel import DistributedDataParallel
+
+from nnunetv2_ext.trainers.checkpoints import CHECKPOINTS
+from tests.trainers.tiny_training import TinyTraining, in_a_fork
+
+PROCESSES = 2
+
+
+@pytest.fixture
+def training(tmp_path, monkeypatch) -> TinyTraining:
+    module = "nnunetv2.training.nnUNetTrainer.nnUNetTrainer"
+    monkeypatch.setattr(f"{module}.DDP", lambda network, device_ids: DistributedDataParallel(network))  # noqa: ARG005
+    monkeypatch.setattr(SyncBatchNorm, "convert_sync_batchnorm", lambda network: network)
+    return TinyTraining(tmp_path, monkeypatch)
+
+
+def work(training: TinyTraining, name: str, rank: int, deep_supervision: bool) -> None:
+    store = distributed.FileStore(str(training.root / "store"), PROCESSES)
+    distributed.init_process_group("gloo", store=store, rank=rank, world_size=PROCESSES)
+
+    def on_cpu(trainer) -> None:
+        trainer.device, trainer.grad_scaler, trainer.enable_deep_supervision = torch.device("cpu"), None, deep_supervision
+
+    trainer = training.start(name, seed=rank, adjust=on_cpu)
+    trainer.run_training()
+    assert trainer.batch_size == 1
+    weights = torch.cat([parameter.detach().flatten() for parameter in trainer.network.parameters()])
+    torch.save(weights, training.root / f"weights_{rank}.pt")
+
+    continued = training.start(name, seed=rank, adjust=on_cpu, continue_training=True)
+    assert continued.current_epoch == 1
+    weights = torch.cat([parameter.detach().flatten() for parameter in continued.network.parameters()])
+    torch.save(weights, training.root / f"continued_{rank}.pt")
+    distributed.barrier()
+
+
+@pytest.mark.parametrize("deep_supervision", [True, False])
+@pytest.mark.parametrize(
+    "preset",
+    ["EAB", *(pytest.param(preset, marks=pytest.mark.slow) for preset in ("EGE", "EGEUNet", "GatedAxialUNet", "MCANet"))],
+)
+def test_both_have_the_same_weights_and_one_of_them_writes(preset, deep_supervision, training):
+    name = f"nnUNetTrainer{preset}_1epochs_3iters"
+    logs = [training.root / f"log_{rank}.txt" for rank in range(PROCESSES)]
+    processes = [
+        in_a_fork(lambda rank=rank: work(training, name, rank, deep_supervision), log) for rank, log in enumerate(logs)
+    ]
+    assert [os.waitpid(process, 0)[1] for process in processes] == [0] * PROCESSES, logs[1].read_text() + logs[0].read_text()
+    one, other = (torch.load(training.root / f"weights_{rank}.pt") for rank in range(PROCESSES))
+    assert torch.equal(one, other)
+    for rank in range(PROCESSES):
+        assert torch.equal(torch.load(training.root / f"continued_{rank}.pt"), one)
+    files = {path.name for path in training.fold(name).glob("*.pth*")}
+    assert files == {CHECKPOINTS[0], CHECKPOINTS[2]}
+    assert Path(training.fold(name), "run_card.json").is_file()
