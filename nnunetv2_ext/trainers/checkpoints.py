@@ -10,7 +10,7 @@ import torch
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 from torch import distributed
 
-from nnunetv2_ext.errors import CheckpointError, RunExistsError, UnknownTrainerError
+from nnunetv2_ext.errors import CheckpointError, CombinationError, RunExistsError, UnknownTrainerError
 from nnunetv2_ext.trainers.atomic_write import atomic_write, disk_errors, part_of
 from nnunetv2_ext.trainers.names import parse
 
@@ -179,5 +179,5 @@ def same_recipe(one: str, other: str) -> bool:
 
     try:
         return recipe(one) == recipe(other)
-    except UnknownTrainerError:
+    except (UnknownTrainerError, CombinationError):
         return False

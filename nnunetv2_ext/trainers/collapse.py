@@ -27,7 +27,7 @@ class CollapseMixin(nnUNetTrainer):
         return (
             "The network predicts background only. Stop this run and check that a label and its image lie on top of each other "
             "in a viewer, and that dataset.json names the labels as the files have them; if they do, train with a lower "
-            "learning rate (the suffix AdamW has one)."
+            "learning rate, which a suffix such as _lr1e-4 sets."
         )
 
 

@@ -16,7 +16,7 @@ TOLERATED_STEPS = 5
 SMALLEST_SCALE = 1e-4
 """of the gradient scaler, as in fairseq: it starts at 65536 and is halved by each step whose gradients overflow"""
 
-_CURE = "If that happens again, train with a lower learning rate (the suffix AdamW has one)."
+_CURE = "If that happens again, train anew with a lower learning rate, which a suffix such as _lr1e-4 sets."
 
 
 class NonFiniteMixin(nnUNetTrainer):

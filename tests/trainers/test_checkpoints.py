@@ -230,6 +230,8 @@ def test_what_a_run_can_not_be_continued_with(name, reason, arrange):
 def test_what_differs_in_length_alone():
     assert same_recipe("nnUNetTrainerEGE", "nnUNetTrainerEGE_3000epochs_5iters")
     assert same_recipe("nnUNetTrainerEGEAdan_2epochs", "nnUNetTrainerEGEAdan")
+    assert same_recipe("nnUNetTrainerEGENoMirroring_lr1e-3", "nnUNetTrainerEGE_lr1e-3_9epochsNoMirroring")
+    assert not same_recipe("nnUNetTrainerEGE_lr1e-3", "nnUNetTrainerEGE")
     assert not same_recipe("nnUNetTrainerEGEAdan", "nnUNetTrainerEGE")
     assert not same_recipe("nnUNetTrainer", "nnUNetTrainerEGE")
 
