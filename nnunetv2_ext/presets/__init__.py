@@ -8,7 +8,8 @@ from nnunetv2_ext.presets.monai import MONAI
 from nnunetv2_ext.presets.ours import OURS
 from nnunetv2_ext.presets.preset import Preset
 from nnunetv2_ext.presets.table import PresetTable
+from nnunetv2_ext.presets.with_block import with_block
 
 PRESETS = PresetTable((*OURS, *MONAI))
 
-__all__ = ["MONAI", "OURS", "PRESETS", "Preset", "PresetTable", "adapt"]
+__all__ = ["MONAI", "OURS", "PRESETS", "Preset", "PresetTable", "adapt", "with_block"]

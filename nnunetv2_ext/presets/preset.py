@@ -59,8 +59,8 @@ class Preset:
 
     @property
     def architecture(self) -> str:
-        """Dotted path of the network itself, also of one inside of an adapter."""
-        return str(self.arguments.get("network", self.network))
+        """Dotted path of what the preset is about: its network, the one in its adapter, or its block."""
+        return str(self.arguments.get("network") or self.arguments.get("block") or self.network)
 
 
 def path_of(given: Any) -> Any:

@@ -7,6 +7,7 @@ from torch import nn
 from nnunetv2_ext.architectures.blocks import EAB, MBTFE, Gate, SpatialAttention
 from nnunetv2_ext.architectures.plan import Plan
 from nnunetv2_ext.architectures.unet.encoder import PlainConvEncoder
+from nnunetv2_ext.architectures.unet.place import place
 from tests.ports.port import Port, rename
 
 BLOCK = {"norm": nn.InstanceNorm3d, "norm_arguments": {"eps": 1e-5, "affine": True}, "nonlinearity": nn.LeakyReLU}
@@ -42,7 +43,8 @@ def build_encoder(
             "nonlin": nn.LeakyReLU,
         }
     )
-    return PlainConvEncoder(plan, mbtfe_stages=range(n_stages) if mbtfe else (), eab=eab)
+    placed = place(MBTFE, plan, range(n_stages) if mbtfe else (), where="mbtfe_stages")
+    return PlainConvEncoder(plan, blocks={"mbtfe": placed}, eab=eab)
 
 
 CONV_BLOCK = r"(?:0\.)?convs\.0\.(conv|norm)\.(.*)"

@@ -1,6 +1,6 @@
 """The decoder of nnU-Net's U-Nets, optionally with group aggregation bridges over its skips."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -11,7 +11,7 @@ from nnunetv2_ext.architectures.blocks.gab import GAB, foreground_evidence
 from nnunetv2_ext.architectures.network import keep_in_graph
 from nnunetv2_ext.architectures.operations import operations, resize
 from nnunetv2_ext.architectures.plan import Plan
-from nnunetv2_ext.architectures.recompute.lazy import FeatureMap, convolve
+from nnunetv2_ext.architectures.recompute.lazy import FeatureMap, convolve, materialize
 from nnunetv2_ext.architectures.recompute.modes import Recompute
 from nnunetv2_ext.errors import PlanError
 
@@ -26,6 +26,7 @@ class UNetDecoder(nn.Module):
     Args:
         plan: the plan.
         gab: whether there are bridges.
+        blocks: a block behind the convolutions of some of the stages, 0 for the finest.
         region_based: whether the classes are regions (independent sigmoids).
         recompute: mode of activation recomputation, see ``nnunetv2_ext.architectures.recompute``.
 
@@ -37,7 +38,15 @@ class UNetDecoder(nn.Module):
         PlanError: if there are bridges and fewer than three stages.
     """
 
-    def __init__(self, plan: Plan, *, gab: bool = False, region_based: bool = False, recompute: Recompute = "none") -> None:
+    def __init__(
+        self,
+        plan: Plan,
+        *,
+        gab: bool = False,
+        blocks: Mapping[int, nn.Module] | None = None,
+        region_based: bool = False,
+        recompute: Recompute = "none",
+    ) -> None:
         super().__init__()
         if gab and plan.stages < 3:
             raise PlanError(
@@ -52,6 +61,7 @@ class UNetDecoder(nn.Module):
         self.stages = nn.ModuleList()
         self.seg_layers = nn.ModuleList()
         self.bridges = nn.ModuleList()
+        self.blocks = nn.ModuleDict({str(stage): block for stage, block in (blocks or {}).items()})
         for index, stage in enumerate(reversed(range(plan.stages - 1))):
             width, below, stride = plan.features[stage], plan.features[stage + 1], plan.strides[stage + 1]
             kernel, bias = plan.kernel_sizes[stage], plan.block_arguments["bias"]
@@ -82,6 +92,9 @@ class UNetDecoder(nn.Module):
                 skip = self.bridges[index - 1](deeper, skip, resize(evidence, skip.shape[2:]))
             stack: Any = self.stages[index]
             x = stack.lazy(torch.cat((convolve(self.transpconvs[index], x), skip), 1))
+            stage = str(len(finer) - 1 - index)
+            if stage in self.blocks:
+                x = self.blocks[stage](materialize(x))
             if self.deep_supervision or self.bridges or index == len(finer) - 1:
                 predictions.append(convolve(self.seg_layers[index], x))
             deeper = skip

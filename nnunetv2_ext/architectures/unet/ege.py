@@ -5,11 +5,29 @@ from collections.abc import Collection
 from torch import Tensor, nn
 from typing_extensions import Unpack
 
+from nnunetv2_ext.architectures.blocks.ghpa import GHPA
+from nnunetv2_ext.architectures.blocks.mbtfe import MBTFE
 from nnunetv2_ext.architectures.network import Network
-from nnunetv2_ext.architectures.plan import PlanArguments
+from nnunetv2_ext.architectures.plan import Plan, PlanArguments
 from nnunetv2_ext.architectures.recompute.modes import Recompute
 from nnunetv2_ext.architectures.unet.decoder import UNetDecoder
 from nnunetv2_ext.architectures.unet.encoder import PlainConvEncoder
+from nnunetv2_ext.architectures.unet.place import place
+
+
+class GHPALayer(nn.Sequential):
+    """GHPA with the plan's norm and nonlinearity behind it, as EGE-UNet has its own behind each."""
+
+    def __init__(self, channels: int, kernel_size: tuple[int, ...], plan: Plan, recompute: Recompute) -> None:
+        arguments = plan.block_arguments
+        super().__init__(GHPA(channels, channels, dimensions=plan.dimensions, kernel_size=kernel_size, recompute=recompute))
+        if arguments["norm"] is not None:
+            self.append(arguments["norm"](channels, **(arguments["norm_arguments"] or {})))
+        if arguments["nonlinearity"] is not None:
+            options = dict(arguments["nonlinearity_arguments"] or {})
+            if arguments["norm"] is None and "inplace" in options:
+                options["inplace"] = False  # GHPA may return a view, which autograd does not allow to overwrite
+            self.append(arguments["nonlinearity"](**options))
 
 
 class EGE(Network):
@@ -51,16 +69,15 @@ class EGE(Network):
         **arguments: Unpack[PlanArguments],
     ) -> None:
         super().__init__(**arguments)
-        stages = range(self.plan.stages)
-        norms: dict[str, type[nn.Module] | None] = {"batch": None, "plan": self.plan.block_arguments["norm"]}
-        self.encoder = PlainConvEncoder(
-            self.plan,
-            mbtfe_stages=stages if mbtfe_stages is None else mbtfe_stages,
-            ghpa_stages=stages[len(stages) // 2 :] if ghpa_stages is None else ghpa_stages,
-            eab=eab,
-            mbtfe_norm=norms[mbtfe_norm],
-            recompute=recompute,
-        )
+        plan, stages = self.plan, range(self.plan.stages)
+        norms: dict[str, type[nn.Module] | None] = {"batch": None, "plan": plan.block_arguments["norm"]}
+        in_mbtfe = stages if mbtfe_stages is None else mbtfe_stages
+        in_ghpa = stages[len(stages) // 2 :] if ghpa_stages is None else ghpa_stages
+        blocks = {
+            "mbtfe": place(MBTFE, plan, in_mbtfe, where="mbtfe_stages", recompute=recompute, norm=norms[mbtfe_norm]),
+            "ghpa": place(GHPALayer, plan, in_ghpa, where="ghpa_stages", recompute=recompute),
+        }
+        self.encoder = PlainConvEncoder(plan, blocks=blocks, eab=eab, recompute=recompute)
         self.decoder = UNetDecoder(self.plan, gab=gab, region_based=region_based, recompute=recompute)
 
     def forward(self, x: Tensor) -> Tensor | list[Tensor]:

@@ -1,71 +1,50 @@
-"""nnU-Net's PlainConvEncoder, extended with MBTFE, GHPA and EAB."""
+"""nnU-Net's PlainConvEncoder, extended with blocks behind its stages and on its skips."""
 
-from collections.abc import Collection
+from collections.abc import Mapping
 
 from torch import Tensor, nn
 
 from nnunetv2_ext.architectures.blocks.convolution import ConvStack
 from nnunetv2_ext.architectures.blocks.eab import EAB
-from nnunetv2_ext.architectures.blocks.ghpa import GHPA
-from nnunetv2_ext.architectures.blocks.mbtfe import MBTFE
 from nnunetv2_ext.architectures.plan import Plan
 from nnunetv2_ext.architectures.recompute.modes import Recompute
-from nnunetv2_ext.errors import PlanError
-
-
-class GHPALayer(nn.Sequential):
-    """GHPA with the plan's norm and nonlinearity behind it, as EGE-UNet has its own behind each."""
-
-    def __init__(self, channels: int, kernel: tuple[int, ...], plan: Plan, recompute: Recompute) -> None:
-        arguments = plan.block_arguments
-        super().__init__(GHPA(channels, channels, dimensions=plan.dimensions, kernel_size=kernel, recompute=recompute))
-        if arguments["norm"] is not None:
-            self.append(arguments["norm"](channels, **(arguments["norm_arguments"] or {})))
-        if arguments["nonlinearity"] is not None:
-            options = dict(arguments["nonlinearity_arguments"] or {})
-            if arguments["norm"] is None and "inplace" in options:
-                options["inplace"] = False  # GHPA may return a view, which autograd does not allow to overwrite
-            self.append(arguments["nonlinearity"](**options))
 
 
 class PlainConvEncoder(nn.Module):
     """The encoder of PlainConvUNet with blocks added to it.
 
-    In each stage the plan's convolutions come first, then MBTFE and GHPA, where the stage has them; the output goes to the
-    next stage and to the skip. EAB then refines the three finest skips, for the decoder alone.
+    In each stage the plan's convolutions come first, then its blocks in the order in which their kinds are given; the output
+    goes to the next stage and to the skip. Blocks on skips and EAB then refine the skips, for the decoder alone.
 
     Args:
         plan: the plan.
-        mbtfe_stages: the stages that have an MBTFE.
-        ghpa_stages: the stages that have a GHPA.
+        blocks: kinds of blocks by name, each of which has one block for some of the stages.
+        skip_blocks: a block for the skips of some of the stages.
         eab: whether the three finest skips go through an EAB.
-        mbtfe_norm: class of the norm in MBTFE, BatchNorm by default.
         recompute: mode of activation recomputation, see ``nnunetv2_ext.architectures.recompute``.
 
     Shape:
         ``(N, input_channels, *spatial)`` to one feature map per stage, finest first.
 
     Raises:
-        PlanError: if a stage doesn't exist, or EAB gets fewer than three.
+        PlanError: if EAB gets fewer than three skips.
     """
 
     def __init__(
         self,
         plan: Plan,
         *,
-        mbtfe_stages: Collection[int] = (),
-        ghpa_stages: Collection[int] = (),
+        blocks: Mapping[str, Mapping[int, nn.Module]] | None = None,
+        skip_blocks: Mapping[int, nn.Module] | None = None,
         eab: bool = False,
-        mbtfe_norm: type[nn.Module] | None = None,
         recompute: Recompute = "none",
     ) -> None:
         super().__init__()
-        for name, requested in (("mbtfe_stages", mbtfe_stages), ("ghpa_stages", ghpa_stages)):
-            if unknown := sorted(set(requested) - set(range(plan.stages))):
-                raise PlanError(f"{name} names stages {unknown}, the plan has 0 to {plan.stages - 1}")
         self.stages = nn.ModuleList()
-        self.mbtfe = nn.ModuleDict()
-        self.ghpa = nn.ModuleDict()
+        self.kinds = tuple(blocks or {})
+        for kind, placed in (blocks or {}).items():
+            self.add_module(kind, nn.ModuleDict({str(stage): block for stage, block in placed.items()}))
+        self.skip_blocks = nn.ModuleDict({str(stage): block for stage, block in (skip_blocks or {}).items()})
         channels = plan.input_channels
         for stage, (width, kernel, stride) in enumerate(zip(plan.features, plan.kernel_sizes, plan.strides, strict=True)):
             self.stages.append(
@@ -80,12 +59,6 @@ class PlainConvEncoder(nn.Module):
                     **plan.block_arguments,
                 )
             )
-            if stage in mbtfe_stages:
-                self.mbtfe[str(stage)] = MBTFE(
-                    width, width, dimensions=plan.dimensions, kernel_size=kernel, norm=mbtfe_norm, recompute=recompute
-                )
-            if stage in ghpa_stages:
-                self.ghpa[str(stage)] = GHPALayer(width, kernel, plan, recompute)
             channels = width
         self.eab: EAB | None = None
         if eab:
@@ -102,10 +75,11 @@ class PlainConvEncoder(nn.Module):
         skips = []
         for stage, convolutions in enumerate(self.stages):
             x = convolutions(x)
-            for blocks in (self.mbtfe, self.ghpa):
+            for kind in self.kinds:
+                blocks: nn.ModuleDict = getattr(self, kind)
                 if str(stage) in blocks:
                     x = blocks[str(stage)](x)
-            skips.append(x)
+            skips.append(self.skip_blocks[str(stage)](x) if str(stage) in self.skip_blocks else x)
         if self.eab is not None:
             skips[:3] = self.eab(skips[:3])
         return skips

@@ -3,16 +3,14 @@
 import pytest
 import torch
 
-from nnunetv2_ext.architectures.plan import Plan
-from nnunetv2_ext.architectures.unet.encoder import PlainConvEncoder
-from nnunetv2_ext.errors import PlanError
+from nnunetv2_ext.architectures.unet.ege import EGE
 from tests.plans import CONFIGURATIONS, arguments, network
 
 
 @pytest.mark.parametrize("plan", CONFIGURATIONS)
 def test_one_map_per_stage_finest_first(plan) -> None:
     values = arguments(plan)
-    encoder = PlainConvEncoder(Plan.from_arguments(values), mbtfe_stages=[0], ghpa_stages=[1], eab=True)
+    encoder = EGE(**values, mbtfe_stages=[0], ghpa_stages=[1]).encoder
     size = torch.tensor(CONFIGURATIONS[plan]["patch_size"])
     maps = encoder(torch.randn(2, 1, *size.tolist()))
     for stage, (found, width) in enumerate(zip(maps, values["features_per_stage"], strict=True)):
@@ -30,15 +28,10 @@ def test_eab_refines_skips_and_does_not_feed_the_next_stage():
     assert [torch.allclose(a, b) for a, b in zip(skips, unrefined, strict=True)] == [False, False, False, True]
 
 
-def test_stages_that_do_not_exist_are_refused():
-    with pytest.raises(PlanError, match=r"mbtfe_stages names stages \[7\], the plan has 0 to 2"):
-        PlainConvEncoder(Plan.from_arguments(arguments("3d")), mbtfe_stages=[7])
-
-
 @pytest.mark.parametrize("recompute", ["none", "selective", "full"])
 def test_a_plan_without_norms_trains_in_every_form(recompute):
     """Its nonlinearities work in place, on what the blocks give."""
     values = {**arguments("2d"), "norm_op": None, "norm_op_kwargs": None}
-    encoder = PlainConvEncoder(Plan.from_arguments(values), mbtfe_stages=[0], ghpa_stages=[1, 2], eab=True, recompute=recompute)
+    encoder = EGE(**values, mbtfe_stages=[0], ghpa_stages=[1, 2], recompute=recompute).encoder
     sum(skip.square().mean() for skip in encoder(torch.randn(2, 1, 32, 32))).backward()
     assert all(parameter.grad.isfinite().all() for parameter in encoder.parameters())
