@@ -153,7 +153,7 @@ def _count(comparison: "Comparison") -> None:
 
     for plans in {entry.plans for entry in comparison.entries}:
         costs = {entry.trainer: entry.cost for entry in comparison.entries if entry.plans == plans}
-        add_counted_costs(costs, comparison.dataset, comparison.configuration, plans)
+        comparison.notes += add_counted_costs(costs, comparison.dataset, comparison.configuration, plans)
 
 
 def _print(comparison: "Comparison") -> None:

@@ -45,8 +45,11 @@ def cost_of(model: Model) -> Cost:
     )
 
 
-def add_counted_costs(costs: dict[str, Cost], dataset: str, configuration: str, plans: str) -> None:
+def add_counted_costs(costs: dict[str, Cost], dataset: str, configuration: str, plans: str) -> list[str]:
     """Adds what ``profile`` counts, by trainer: parameters, operations, memory of a training step.
+
+    Returns:
+        notes on trainers that could not be counted
 
     Raises:
         DatasetError: if the dataset or its plans are gone.
@@ -55,13 +58,16 @@ def add_counted_costs(costs: dict[str, Cost], dataset: str, configuration: str, 
     from nnunetv2_ext.profiling.case import case_of_dataset
     from nnunetv2_ext.profiling.profile import profiles
 
-    case = case_of_dataset(dataset, configuration, plans)
+    case, notes = case_of_dataset(dataset, configuration, plans), []
     for profile in profiles(list(costs), case, timed=False):
         if profile.trainer in costs and profile.counts:
             cost = costs[profile.trainer]
             cost.parameters = profile.counts.parameters
             cost.gflops = profile.counts.gflops
             cost.step_bytes = profile.counts.peak_bytes
+        elif profile.trainer in costs:
+            notes.append(f"The costs of {profile.trainer} could not be counted: {profile.problem}")
+    return notes
 
 
 def _seconds(run: FinishedRun) -> float | None:

@@ -65,3 +65,18 @@ def test_wrong_words() -> None:
     assert output.exit_code == 2
     assert "'everything' is none of these. data: models whose datasets differ;" in " ".join(output.stderr.split())
     assert "holds results of none; there are Dataset005_Made" in str(_compare("-d", "6").exception or "")
+
+
+def test_counts_what_can_be_counted(results, tmp_path, monkeypatch, dataset) -> None:
+    plans = dataset.plan_stock()
+    monkeypatch.setenv("nnUNet_results", str(results))
+    (results / DATASET).rename(results / dataset.name)
+    output = _compare("-d", "7", "--count", "--json")
+    assert output.exit_code == 0, output.output
+    content = json.loads(output.stdout)
+    stock, unknown = (entry["cost"] for entry in content["entries"])
+    assert stock["parameters"] > 1e6
+    assert stock["gflops"] > 1
+    assert unknown["gflops"] is None
+    assert any(note.startswith("The costs of Better could not be counted: ") for note in content["notes"])
+    assert "3d_fullres" in plans["configurations"]
