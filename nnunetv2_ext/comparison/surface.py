@@ -35,7 +35,7 @@ def surface_metrics(truth: Path, dataset: dict[str, Any], *, hd95: bool, toleran
     try:
         import monai.metrics  # noqa: F401
     except ModuleNotFoundError as error:
-        raise ComparisonError("surface distances need MONAI: pip install 'nnunetv2-ext[surface]'") from error
+        raise ComparisonError("surface distances need MONAI: pip install 'nnunetv2-ext[monai]'") from error
     if not truth.is_dir():
         raise ComparisonError(f"surface distances need the ground truth, and {truth} doesn't exist.")
     masks = _Masks(truth, dataset)

@@ -5,6 +5,7 @@ from click.testing import CliRunner
 
 from nnunetv2_ext.cli.compare import compare
 from tests.comparison.results import CASES, DATASET, write_run
+from tests.tiny import make_tiny_dataset
 
 
 @pytest.fixture
@@ -67,16 +68,17 @@ def test_wrong_words() -> None:
     assert "holds results of none; there are Dataset005_Made" in str(_compare("-d", "6").exception or "")
 
 
-def test_counts_what_can_be_counted(results, tmp_path, monkeypatch, dataset) -> None:
-    plans = dataset.plan_stock()
-    monkeypatch.setenv("nnUNet_results", str(results))
-    (results / DATASET).rename(results / dataset.name)
-    output = _compare("-d", "7", "--count", "--json")
+def test_counts_what_can_be_counted(results, monkeypatch) -> None:
+    folders = {name: results / name for name in ("nnUNet_raw", "nnUNet_preprocessed")}
+    for name, folder in folders.items():
+        monkeypatch.setenv(name, str(folder))
+    name = make_tiny_dataset(*folders.values(), preprocess=False)
+    (results / DATASET).rename(results / name)
+    output = _compare("-d", name, "--count", "--json")
     assert output.exit_code == 0, output.output
     content = json.loads(output.stdout)
     stock, unknown = (entry["cost"] for entry in content["entries"])
-    assert stock["parameters"] > 1e6
-    assert stock["gflops"] > 1
+    assert stock["parameters"] > 10_000
+    assert stock["gflops"] > 0.01
     assert unknown["gflops"] is None
     assert any(note.startswith("The costs of Better could not be counted: ") for note in content["notes"])
-    assert "3d_fullres" in plans["configurations"]

@@ -10,7 +10,7 @@ from nnunetv2_ext.comparison.surface import surface_metrics
 from nnunetv2_ext.errors import ComparisonError
 from tests.comparison.results import CASES, CONFIGURATION, DATASET, LABELS, write_run
 
-pytest.importorskip("monai", reason="the extra 'surface' is not installed")
+pytest.importorskip("monai", reason="the extra 'monai' is not installed")
 
 SPACING = (1.0, 1.0, 3.0)  # x, y, z, as SimpleITK has it
 
