@@ -51,6 +51,7 @@ class ExtensionTrainer(DataChecksMixin, CheckpointsMixin, PretrainedWeightsMixin
         device: torch.device = torch.device("cuda"),  # noqa: B008
     ) -> None:
         check_arguments(plans, configuration, dataset_json)
+        plans.setdefault("continue_training", False)  # nnU-Net takes it out of the plans, so a program can't give them twice
         super().__init__(plans, configuration, fold, dataset_json, device)
         self.stock_values = {name: getattr(self, name) for name in HYPERPARAMETERS}
         for name, value in self._all_hyperparameters().items():
