@@ -14,6 +14,7 @@ from pathlib import Path
 from textwrap import shorten
 from typing import Literal, NamedTuple
 
+from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 
 from nnunetv2_ext.errors import UnknownTrainerError
@@ -22,15 +23,8 @@ from nnunetv2_ext.presets import PRESETS
 from nnunetv2_ext.trainers.folders import all_folders, folders_before_ours, search
 from nnunetv2_ext.trainers.names import all_names, parse
 
-NEEDED = {
-    "nnunetv2": ">=2.8,<3",
-    "torch": ">=2.4",
-    "dynamic-network-architectures": ">=0.4.1,<0.5",
-    "batchgenerators": ">=0.25.1",
-    "adan-pytorch": ">=0.1,<0.2",
-    "timm": ">=1.0.15",
-}
-PYTHON = ">=3.10"
+CHECKED = ("nnunetv2", "torch", "dynamic-network-architectures", "batchgenerators", "adan-pytorch", "timm")
+"""packages whose version decides whether trainings run"""
 STOCK_NAMES = ("nnUNetTrainerAdan", "nnUNetTrainerDiceLoss")
 """stock trainers whose names look like ours"""
 
@@ -69,13 +63,21 @@ def checks() -> Iterator[Check]:
 
 def versions() -> Iterator[Check]:
     """Python and the packages we build on."""
-    yield _version("Python", platform.python_version(), PYTHON, cure="install a newer Python")
-    for package, needed in NEEDED.items():
+    python = importlib.metadata.metadata("nnunetv2-ext")["Requires-Python"]
+    yield _version("Python", platform.python_version(), python, cure="install a newer Python")
+    for package, needed in _needed_versions().items():
         command = f"pip install {shlex.quote(package + needed)}"
         try:
             yield _version(package, importlib.metadata.version(package), needed, command=command)
         except importlib.metadata.PackageNotFoundError:
             yield Check(package, "wrong", "not installed", command=command)
+
+
+def _needed_versions() -> dict[str, str]:
+    """What our own metadata asks for of the packages that are checked."""
+    requirements = [Requirement(line) for line in importlib.metadata.requires("nnunetv2-ext") or []]
+    specifiers = {requirement.name: str(requirement.specifier) for requirement in requirements if not requirement.marker}
+    return {package: specifiers[package] for package in CHECKED}
 
 
 def _version(name: str, version: str, needed: str, cure: str = "", command: str = "") -> Check:
@@ -191,7 +193,7 @@ def stock_trainers() -> Iterator[Check]:
         if name in stock:
             yield Check(name, "ok", "nnU-Net's own")
         else:
-            command = "pip install --force-reinstall " + shlex.quote("nnunetv2" + NEEDED["nnunetv2"])
+            command = "pip install --force-reinstall " + shlex.quote("nnunetv2" + _needed_versions()["nnunetv2"])
             yield Check(name, "wrong", "nnU-Net lacks it", command=command)
     if importlib.util.find_spec("adan_pytorch") is None:
         yield Check("adan_pytorch", "wrong", "can't be imported", command="pip install adan-pytorch")

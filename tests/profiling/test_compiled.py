@@ -12,7 +12,15 @@ def test_an_activation_and_what_its_backward_takes_are_one_map() -> None:
     def build() -> nn.Module:
         return nn.Sequential(nn.Conv2d(1, 4, 3, padding=1), nn.Sigmoid())
 
-    assert kept_when_compiled(build, (2, 1, 8, 8)) == 2 * 4 * 8 * 8 * 4
+    assert kept_when_compiled(build, (2, 1, 8, 8), "float32") == 2 * 4 * 8 * 8 * 4
+
+
+def test_under_autocast_an_activation_and_the_weight_are_kept_in_half_precision() -> None:
+    def build() -> nn.Module:
+        return nn.Sequential(nn.Conv2d(2, 4, 3, padding=1), nn.Sigmoid())
+
+    inputs, weights, outputs = 2 * 2 * 8 * 8, 4 * 2 * 9, 2 * 4 * 8 * 8
+    assert kept_when_compiled(build, (2, 2, 8, 8)) == 2 * (inputs + weights + outputs)
 
 
 def test_what_is_cheap_is_made_again() -> None:
@@ -20,14 +28,14 @@ def test_what_is_cheap_is_made_again() -> None:
         return nn.Sequential(nn.Conv2d(1, 4, 3, padding=1), nn.Sigmoid(), nn.ReLU(), nn.Hardswish(), nn.Conv2d(4, 1, 1))
 
     maps = 4 * 8 * 8 * 4, 8 * 8 * 4
-    assert kept_when_compiled(build, (1, 1, 8, 8)) <= 2 * maps[0] + maps[1]
+    assert kept_when_compiled(build, (1, 1, 8, 8), "float32") <= 2 * maps[0] + maps[1]
 
 
 def test_what_lies_before_a_learned_slope_is_kept() -> None:
     def build() -> nn.Module:
         return nn.Sequential(nn.Conv2d(1, 4, 3, padding=1), nn.PReLU(4), nn.Conv2d(4, 1, 1))
 
-    assert kept_when_compiled(build, (2, 1, 8, 8)) == 2 * (4 + 4 + 1) * 8 * 8 * 4
+    assert kept_when_compiled(build, (2, 1, 8, 8), "float32") == 2 * (4 + 4 + 1) * 8 * 8 * 4
 
 
 @pytest.mark.slow
