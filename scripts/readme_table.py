@@ -16,7 +16,8 @@ START, END = "<!-- presets -->\n", "<!-- /presets -->\n"
 PATCH = (128, 128, 128)
 EXPLANATION = (
     "GFLOPs of a forward at batch 1 (two per multiply-add, convolutions and matrix products), and the peak of a training step "
-    "at batch 2 in float32 relative to the stock network's, without weights. Written by `scripts/readme_table.py`."
+    "at batch 2 relative to the stock network's, as nnU-Net trains on a GPU (float16 autocast; not compiled, without weights). "
+    "Written by `scripts/readme_table.py`."
 )
 
 

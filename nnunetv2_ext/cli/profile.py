@@ -12,6 +12,7 @@ from nnunetv2_ext.presets import PRESETS
 from nnunetv2_ext.trainers.names import PREFIX
 
 if TYPE_CHECKING:
+    from nnunetv2_ext.memory.step import Precision
     from nnunetv2_ext.profiling.case import Case
     from nnunetv2_ext.profiling.profile import Profile
 
@@ -28,6 +29,13 @@ OUTPUT = click.Path(dir_okay=False, writable=True, path_type=Path)
 @click.option("--batch-size", default=2, show_default=True, type=click.IntRange(min=1), help="With --patch.")
 @click.option("-tr", "--trainers", multiple=True, help="Names of trainers, ours or any that nnU-Net finds.")
 @click.option("--all", "everything", is_flag=True, help="The trainers of all presets.")
+@click.option(
+    "--precision",
+    default="autocast",
+    show_default=True,
+    type=click.Choice(["autocast", "float32"]),
+    help="Memory of a step in float16 autocast, as nnU-Net trains on a GPU, or in float32, as it does on a CPU.",
+)
 @click.option("--no-time", is_flag=True, help="Count, but don't run.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
 @click.option("--csv", "csv_file", type=OUTPUT, help="Write the table to a file.")
@@ -44,6 +52,7 @@ def profile(
     batch_size: int,
     trainers: tuple[str, ...],
     everything: bool,
+    precision: "Precision",
     no_time: bool,
     as_json: bool,
     csv_file: Path | None,
@@ -51,8 +60,8 @@ def profile(
 ) -> None:
     """Measure what trainers cost: parameters, operations, memory, time.
 
-    The stock nnUNetTrainer is always in the table. All but the time is counted, so it holds without a GPU. Exit code 1 if a
-    network couldn't be measured; its row says why.
+    The stock nnUNetTrainer is always in the table. All but the time is counted, so it holds without a GPU; memory is that of a
+    step on a GPU without torch.compile. Exit code 1 if a network couldn't be measured; its row says why.
     """
     if bool(dataset) == bool(patch):
         raise click.UsageError("name a dataset with -d or a patch with --patch, one of the two")
@@ -69,8 +78,9 @@ def profile(
         case = case_of_dataset(dataset, configuration, plans)
     else:
         case = case_of_patch(patch, channels=channels, classes=classes, batch_size=batch_size)
-    rows = _measure(case, [PREFIX + name for name in PRESETS] if everything else list(trainers), timed=not no_time)
-    report = _report(case, rows)
+    names = [PREFIX + name for name in PRESETS] if everything else list(trainers)
+    rows = _measure(case, names, timed=not no_time, precision=precision)
+    report = _report(case, rows, precision)
     if as_json:
         click.echo(json.dumps(report, indent=2))
     else:
@@ -80,22 +90,22 @@ def profile(
     if plot_file:
         from nnunetv2_ext.profiling.plot import plot_profiles
 
-        plot_profiles(rows, case.name, plot_file)
+        plot_profiles(rows, case.name, plot_file, precision)
     context.exit(any(row.problem for row in rows))
 
 
-def _measure(case: "Case", trainers: list[str], *, timed: bool) -> "list[Profile]":
+def _measure(case: "Case", trainers: list[str], *, timed: bool, precision: "Precision") -> "list[Profile]":
     from rich.console import Console
     from rich.progress import track
 
     from nnunetv2_ext.profiling.profile import STOCK, profiles
 
     total = len({STOCK, *trainers})
-    measured = profiles(trainers, case, timed=timed)
+    measured = profiles(trainers, case, timed=timed, precision=precision)
     return list(track(measured, "Measuring", total=total, console=Console(stderr=True), transient=True))
 
 
-def _report(case: "Case", rows: "list[Profile]") -> dict[str, Any]:
+def _report(case: "Case", rows: "list[Profile]", precision: "Precision") -> dict[str, Any]:
     import torch
 
     from nnunetv2_ext.profiling.profile import ratios
@@ -105,6 +115,7 @@ def _report(case: "Case", rows: "list[Profile]") -> dict[str, Any]:
         "case": case.name,
         "input_shape": case.input_shape,
         "classes": case.output_channels,
+        "precision": precision,
         "device": torch.cuda.get_device_name() if device().type == "cuda" else "cpu",
         "torch": torch.__version__,
         "trainers": [{**row.values(), "ratios": ratios(row, rows[0])} for row in rows],
@@ -128,6 +139,8 @@ def _print_table(report: dict[str, Any]) -> None:
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
+
+    from nnunetv2_ext.memory.step import PRECISIONS
 
     rows, batch = report["trainers"], report["input_shape"][0]
     # title, name, unit, decimals
@@ -154,7 +167,8 @@ def _print_table(report: dict[str, Any]) -> None:
         table.add_row(Text(row["trainer"].removeprefix(PREFIX) or "(stock)"), *cells)
     click.echo(f"{report['case']}, input {' x '.join(map(str, report['input_shape']))}")
     Console(highlight=False).print(table)
-    click.echo(f"Peak and Kept: a training step of batch {batch} in float32, counted, without weights, input and optimizer.")
+    step = f"a training step of batch {batch} in {PRECISIONS[report['precision']]}"
+    click.echo(f"Peak and Kept: {step}, not compiled; counted, without weights, input and optimizer.")
     if any(row["seconds"] is not None for row in rows) and report["device"] == "cpu":
         click.echo("Timed on a CPU at batch 1: good for comparing these rows, says little of a GPU.")
     for row in rows:

@@ -17,6 +17,8 @@ from nnunetv2_ext.memory.gpu_paths import gpu_paths
 
 Precision = Literal["autocast", "float32"]
 """as nnU-Net trains on a GPU, in float16 autocast; or in float32, as it trains on a CPU"""
+PRECISIONS: dict[Precision, str] = {"autocast": "float16 autocast", "float32": "float32"}
+"""what they are called where people read"""
 
 
 class StepMemory(NamedTuple):

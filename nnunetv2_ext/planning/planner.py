@@ -5,7 +5,6 @@ from copy import deepcopy
 from functools import partial
 from typing import Any
 
-import torch
 from nnunetv2.experiment_planning.experiment_planners.default_experiment_planner import ExperimentPlanner
 from nnunetv2.experiment_planning.plan_and_preprocess_api import plan_experiment_dataset
 from nnunetv2.utilities.get_network_from_plans import get_network_from_plans
@@ -17,6 +16,7 @@ from nnunetv2_ext.descriptions.dataset_json import check_dataset_json
 from nnunetv2_ext.descriptions.fingerprint import check_fingerprint
 from nnunetv2_ext.descriptions.json_file import read_json_file
 from nnunetv2_ext.errors import DatasetError, ExtensionError, PlanError
+from nnunetv2_ext.memory.weightless import without_weights
 from nnunetv2_ext.presets import Preset
 from nnunetv2_ext.trainers.networks import build_network, network_arguments
 
@@ -72,10 +72,10 @@ class PresetPlanner(ExperimentPlanner):
         try:
             if min(patch) < 1:
                 raise PlanError("nothing is left of the patch")
-            # Without deep supervision, as the host estimates; and on meta, where no weights are drawn.
-            with torch.device("meta"):
-                stock = get_network_from_plans(*architecture.values(), input_channels, output_channels, allow_init=False)
-                network = build_network(self.preset, configuration, input_channels, output_channels, deep_supervision=False)
+            # Without deep supervision, as nnU-Net estimates.
+            channels = input_channels, output_channels
+            stock = without_weights(lambda: get_network_from_plans(*architecture.values(), *channels, allow_init=False))
+            network = without_weights(lambda: build_network(self.preset, configuration, *channels, deep_supervision=False))
             stock_estimate = int(stock.compute_conv_feature_map_size(patch))
             if self._times_stock and self._is_far_too_large(stock_estimate * self._times_stock, len(patch)):
                 return round(stock_estimate * self._times_stock)

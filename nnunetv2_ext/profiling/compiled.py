@@ -15,9 +15,7 @@ from nnunetv2_ext.memory.gpu_paths import gpu_paths
 from nnunetv2_ext.memory.step import Precision
 
 
-def kept_when_compiled(
-    build: Callable[[], nn.Module], input_shape: Sequence[int], precision: Precision = "autocast"
-) -> int:
+def kept_when_compiled(build: Callable[[], nn.Module], input_shape: Sequence[int], precision: Precision = "autocast") -> int:
     """Bytes that the forward of a compiled network keeps for the backward, its outputs included, weights not.
 
     The compiler's own first half splits the step into forward and backward and decides what to keep. No code is generated, and

@@ -5,7 +5,7 @@ from typing import NamedTuple
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from nnunetv2_ext.memory.step import step_memory
+from nnunetv2_ext.memory.step import Precision, step_memory
 from nnunetv2_ext.memory.weightless import without_weights
 from nnunetv2_ext.profiling.case import Case
 
@@ -21,19 +21,25 @@ class Counts(NamedTuple):
     batch_gflops: float
     """operations of a forward of the plan's whole batch"""
     peak_bytes: int
-    """the most that is alive during a training step of the plan's batch in float32, without weights, input and optimizer"""
+    """the most that is alive during a training step of the plan's batch, without weights, input and optimizer"""
     kept_bytes: int
     """what of it the forward keeps for the backward"""
 
 
-def count(trainer: str, case: Case) -> Counts:
-    """Counts on the ``meta`` device, where nothing is computed."""
+def count(trainer: str, case: Case, precision: Precision = "autocast") -> Counts:
+    """Counts on the ``meta`` device, where nothing is computed.
+
+    Args:
+        trainer: whose network is counted.
+        case: the configuration.
+        precision: what the training step is counted in, float16 autocast or float32; the step isn't compiled.
+    """
     network = without_weights(lambda: case.network(trainer))
     batch = torch.zeros(case.input_shape, device="meta")
     with FlopCounterMode(display=False) as counter, torch.no_grad():
         network(batch[:1])
     operations = counter.get_total_flops()
-    memory = step_memory(network, batch)
+    memory = step_memory(network, batch, precision=precision)
     return Counts(
         parameters=sum(parameter.numel() for parameter in network.parameters()),
         gmacs=operations / 2e9,

@@ -5,10 +5,11 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
+from nnunetv2_ext.memory.step import PRECISIONS, Precision
 from nnunetv2_ext.profiling.profile import STOCK, Profile
 
 
-def plot_profiles(profiles: Sequence[Profile], title: str, file: Path) -> None:
+def plot_profiles(profiles: Sequence[Profile], title: str, file: Path, precision: Precision = "autocast") -> None:
     """Draws the operations of a forward against the peak memory of a training step, the stock trainer in another colour."""
     figure = Figure(figsize=(8, 6), layout="constrained")
     axes = figure.subplots()
@@ -26,6 +27,7 @@ def plot_profiles(profiles: Sequence[Profile], title: str, file: Path) -> None:
             horizontalalignment="right" if left else "left",
             verticalalignment="bottom" if above else "top",
         )
-    axes.set(xlabel="GFLOPs of a forward, batch 1", ylabel="GiB at the peak of a training step, float32, counted", title=title)
+    memory = f"GiB at the peak of a training step, {PRECISIONS[precision]}, counted"
+    axes.set(xlabel="GFLOPs of a forward, batch 1", ylabel=memory, title=title)
     axes.grid(alpha=0.3)
     figure.savefig(file, dpi=150, format="png")

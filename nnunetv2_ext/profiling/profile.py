@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from nnunetv2_ext.memory.step import Precision
 from nnunetv2_ext.profiling.case import Case
 from nnunetv2_ext.profiling.count import Counts, count
 from nnunetv2_ext.profiling.timing import Timing, time_step, too_big_for_a_cpu
@@ -31,10 +32,10 @@ class Profile:
         return {"trainer": self.trainer, **counts, **timing, "note": self.note, "problem": self.problem}
 
 
-def profiles(trainers: Sequence[str], case: Case, *, timed: bool) -> Iterator[Profile]:
+def profiles(trainers: Sequence[str], case: Case, *, timed: bool, precision: Precision = "autocast") -> Iterator[Profile]:
     """The profile of the stock trainer and then of each of the others, as they are measured."""
     for trainer in dict.fromkeys((STOCK, *trainers)):
-        yield _profile(trainer, case, timed)
+        yield _profile(trainer, case, timed, precision)
 
 
 def ratios(profile: Profile, stock: Profile) -> dict[str, float | None]:
@@ -46,10 +47,10 @@ def ratios(profile: Profile, stock: Profile) -> dict[str, float | None]:
     return {name: ours[name] / theirs[name] if ours[name] and theirs[name] else None for name in names}
 
 
-def _profile(trainer: str, case: Case, timed: bool) -> Profile:
+def _profile(trainer: str, case: Case, timed: bool, precision: Precision) -> Profile:
     counts, timing, note = None, None, ""
     try:
-        counts = count(trainer, case)
+        counts = count(trainer, case, precision)
         if timed and not (note := too_big_for_a_cpu(case, counts)):
             timing = time_step(trainer, case)
     except Exception as error:  # any network, on any plan, out of any memory

@@ -1,7 +1,7 @@
 """The time of a training step, and on a GPU its memory."""
 
-from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from types import SimpleNamespace
 from typing import NamedTuple
 
@@ -51,29 +51,51 @@ def too_big_for_a_cpu(case: Case, counts: Counts) -> str:
 def time_step(trainer: str, case: Case) -> Timing:
     """Times training steps with random data.
 
-    On a GPU as the host trains: the plan's batch, float16 autocast, gradient scaling, torch.compile where the host decides for
-    it, SGD, gradients clipped, deep supervision. On a CPU in float32 without compilation, as the host
-    there does, and at batch 1.
+    On a GPU as nnU-Net trains: the plan's batch, float16 autocast, gradient scaling, torch.compile where nnU-Net decides for
+    it, cuDNN choosing its fastest kernels, SGD, gradients clipped, deep supervision. On a CPU in float32 without compilation,
+    as nnU-Net does there, and at batch 1.
     """
     where = device()
     batch_size = case.configuration.batch_size if where.type == "cuda" else 1
     network = case.network(trainer).to(where)
-    step = _step(network, torch.randn(batch_size, *case.input_shape[1:], device=where))
+    step = training_step(network, torch.randn(batch_size, *case.input_shape[1:], device=where), compiled=compiles(where))
     if where.type == "cpu":
         return Timing(_median(step, WARM_UP["cpu"]), batch_size, None)
     try:
         torch.cuda.reset_peak_memory_stats()
-        return Timing(_median(step, WARM_UP["cuda"]), batch_size, torch.cuda.max_memory_allocated())
+        with fastest_kernels():
+            return Timing(_median(step, WARM_UP["cuda"]), batch_size, torch.cuda.max_memory_allocated())
     finally:
         del network, step
         torch._dynamo.reset()
         torch.cuda.empty_cache()
 
 
-def _step(network: nn.Module, batch: Tensor) -> Callable[[], None]:
+def compiles(where: torch.device) -> bool:
+    """Whether nnU-Net compiles networks on this device."""
+    return nnUNetTrainer._do_i_compile(SimpleNamespace(device=where, print_to_log_file=lambda *_: None))
+
+
+@contextmanager
+def fastest_kernels() -> Iterator[None]:
+    """A context in which cuDNN tries its kernels and takes the fastest, as ``nnUNetv2_train`` lets it."""
+    with torch.backends.cudnn.flags(enabled=True, benchmark=True, deterministic=False):
+        yield
+
+
+def training_step(
+    network: nn.Module, batch: Tensor, *, compiled: bool = False, backend: str = "inductor"
+) -> Callable[[], None]:
+    """What nnU-Net does with a batch, as a function of nothing.
+
+    Args:
+        network: on the device of the batch.
+        batch: ``(N, C, *spatial)``.
+        compiled: whether the network is compiled.
+        backend: by which of ``torch.compile``'s backends.
+    """
     where = batch.device
-    host = SimpleNamespace(device=where, print_to_log_file=lambda *_: None)
-    model = torch.compile(network) if nnUNetTrainer._do_i_compile(host) else network
+    model = torch.compile(network, backend=backend) if compiled else network
     optimizer = torch.optim.SGD(network.parameters(), 1e-2, weight_decay=3e-5, momentum=0.99, nesterov=True)
     scaler = torch.amp.GradScaler(where.type, enabled=where.type == "cuda")
 

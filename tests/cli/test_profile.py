@@ -19,7 +19,7 @@ PATCH = ("profile", "--patch", "32", "32")
 def measured(monkeypatch):
     """Costs that take no time to measure: twice the stock network's."""
 
-    def counts(trainer, _case):
+    def counts(trainer, _case, _precision):
         factor = 1 if trainer == "nnUNetTrainer" else 2
         return Counts(*(factor * value for value in (10**6, 1.5, 3.0, 6.0, 2**31, 2**30)))
 
@@ -95,6 +95,21 @@ def test_a_network_that_fails_has_its_reason_and_the_exit_code_is_1(command, mon
     result = command(*PATCH, "-tr", FIRST)
     assert result.exit_code == 1
     assert f"{FIRST}: RuntimeError: out of memory" in result.stdout
+
+
+def test_precision_says_what_the_memory_is_counted_in(command):
+    peaks = []
+    for precision in ("autocast", "float32"):
+        report = json.loads(command(*PATCH, "-tr", "nnUNetTrainer", "--no-time", "--json", "--precision", precision).stdout)
+        assert report["precision"] == precision
+        peaks.append(report["trainers"][0]["peak_bytes"])
+    assert 1.3 < peaks[1] / peaks[0] < 2
+
+
+@pytest.mark.usefixtures("measured")
+def test_the_table_says_what_the_memory_is_counted_in(command):
+    assert "in float16 autocast, not compiled" in command(*PATCH, "-tr", FIRST, "--no-time").stdout
+    assert "in float32, not compiled" in command(*PATCH, "-tr", FIRST, "--no-time", "--precision", "float32").stdout
 
 
 def test_it_measures(command):

@@ -9,12 +9,12 @@ COUNTS = Counts(10, 1.0, 2.0, 4.0, 100, 50)
 
 
 def test_stock_comes_first_and_once(case, monkeypatch):
-    monkeypatch.setattr(module, "count", lambda _trainer, _case: COUNTS)
+    monkeypatch.setattr(module, "count", lambda _trainer, _case, _precision: COUNTS)
     assert [row.trainer for row in profiles(["b", "nnUNetTrainer", "b"], case, timed=False)] == ["nnUNetTrainer", "b"]
 
 
 def test_one_that_fails_does_not_take_the_others_with_it(case, monkeypatch):
-    def fail_for_b(trainer, _case):
+    def fail_for_b(trainer, _case, _precision):
         if trainer == "b":
             raise RuntimeError("out of memory\nand much more")
         return COUNTS
