@@ -6,7 +6,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
-from nnunetv2_ext.memory.autocast import cuda_autocast_rules, half_autocast
+from nnunetv2_ext.memory.autocast import _kernels, cuda_autocast_rules, half_autocast
 
 HALF, SINGLE, DOUBLE = torch.float16, torch.float32, torch.float64
 
@@ -58,6 +58,16 @@ def test_operations_get_the_types_that_they_have_on_cuda(device: str) -> None:
             assert types(device) == EXPECTED
         assert types(device) == {**before, "convolution in double": DOUBLE}
     assert types("cpu") == before
+
+
+def test_operations_of_other_packages_are_left_alone() -> None:
+    with torch.library._scoped_library("other", "FRAGMENT") as library:
+        library.define("operation(Tensor x) -> Tensor")
+        library.impl("operation", lambda x: x, "AutocastCPU")
+        _kernels.cache_clear()
+        with cuda_autocast_rules(), half_autocast():
+            assert functional.layer_norm(torch.ones(2, 3).half(), (3,)).dtype == SINGLE
+    _kernels.cache_clear()
 
 
 def test_the_cpu_gets_its_own_rules_back_also_after_an_error() -> None:

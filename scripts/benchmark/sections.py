@@ -1,0 +1,187 @@
+"""The measurements, one function per section of the record."""
+
+import multiprocessing
+import os
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import partial
+from itertools import product
+from typing import Any
+
+import adan_pytorch
+import torch
+
+from nnunetv2_ext.architectures import EGE
+from nnunetv2_ext.memory.step import PRECISIONS, step_memory
+from nnunetv2_ext.memory.weightless import without_weights
+from nnunetv2_ext.presets import OURS
+from nnunetv2_ext.profiling.case import Case, case_of_patch
+from nnunetv2_ext.profiling.compiled import kept_when_compiled
+from nnunetv2_ext.profiling.timing import training_step
+from nnunetv2_ext.trainers.adan import Adan
+from nnunetv2_ext.trainers.names import PREFIX
+from scripts.benchmark.checks import GRADIENT_LIMIT, OUTPUT_LIMIT, check_light, check_modes, half_precision_errors
+from scripts.benchmark.networks import FULL, HIPPOCAMPUS_SIZE, TINY, Build, Size, in_each_mode, light, plan
+from scripts.benchmark.record import Record
+from scripts.benchmark.steps import inference, peak_of, recorded_failure, take_turns
+from tests.plans import CONFIGURATIONS
+
+GIB = 2**30
+PRESETS = [preset.name for preset in OURS]
+NETWORKS = ("", "EGE", "MBTFEEAB", "EGEUNet", "AxialUNet", "LoGo", "MedT", "MCANet")
+"""stock and the published networks, without ablations"""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How it is measured."""
+
+    device: torch.device
+    tiny: bool
+    rounds: int
+    backend: str
+    """of torch.compile; nothing is compiled if it is empty"""
+
+    @property
+    def size(self) -> Size:
+        return TINY if self.tiny else FULL[self.device.type]
+
+    @property
+    def case(self) -> Case:
+        """nnU-Net's plan of the patch on which its networks are usually trained."""
+        patch = [32] * 3 if self.tiny else [128] * 3
+        return case_of_patch(patch, channels=1, classes=2, batch_size=2)
+
+
+def correctness(record: Record, settings: Settings) -> None:
+    """Every preset in mixed precision on the device against float32 on the CPU."""
+    plans = ("2d",) if settings.tiny else tuple(CONFIGURATIONS)
+    _compare(record, settings, [(preset, name, "") for name, preset in product(plans, PRESETS)])
+
+
+def compiled(record: Record, settings: Settings) -> None:
+    """The same compiled, the published networks first, in 3D, then their ablations in 2D."""
+    published, all_of_them = NETWORKS[1:], dict.fromkeys((*NETWORKS[1:], *PRESETS))
+    jobs = [(preset, "3d" if preset in published else "2d", settings.backend) for preset in all_of_them]
+    if settings.backend:
+        _compare(record, settings, jobs[:1] if settings.tiny else jobs)
+
+
+def _compare(record: Record, settings: Settings, jobs: list[tuple[str, str, str]]) -> None:
+    """Jobs are presets, plans and compilers, done by several processes at once, for to compile takes a minute."""
+    os.environ.setdefault("TORCHINDUCTOR_COMPILE_THREADS", "2")
+    workers = max(1, min(8, (os.cpu_count() or 1) // 2))
+    with multiprocessing.get_context("spawn").Pool(workers, torch.set_num_threads, (1,)) as pool:
+        for preset, name, backend, errors in pool.imap_unordered(partial(_errors, settings.device), jobs):
+            row = {"preset": preset, "plan": name, "compiled": bool(backend)}
+            if isinstance(errors, str):
+                record.write("correctness", "problem", errors, **row)
+                continue
+            for figure, error, limit in zip(("outputs", "gradients"), errors, (OUTPUT_LIMIT, GRADIENT_LIMIT), strict=True):
+                record.write("correctness", figure, error, **row)
+                if not error < limit:
+                    record.write("correctness", "problem", f"{figure} differ by {error:.2g}, allowed is {limit}", **row)
+            if record.time_is_up:
+                break  # leaving the pool ends what is running
+
+
+def _errors(device: torch.device, job: tuple[str, str, str]) -> tuple[str, str, str, tuple[float, float] | str]:
+    preset, name, backend = job
+    try:
+        return preset, name, backend, half_precision_errors(preset, name, device, backend)
+    except Exception as error:  # whatever a network, a compiler or a driver raises
+        return preset, name, backend, f"{type(error).__name__}: {error}".splitlines()[0][:200]
+
+
+def memory(record: Record, settings: Settings) -> None:
+    """The memory of a training step of every preset, counted, which is the same on every machine."""
+    case = settings.case
+    for preset in ("", *PRESETS):
+        row = {"network": preset or "stock"}
+        with recorded_failure(record, "memory", **row):
+            network = without_weights(partial(case.network, PREFIX + preset))
+            batch = torch.zeros(case.input_shape, device="meta")
+            for precision, name in PRECISIONS.items():
+                record.write("memory", f"{name}_gib", step_memory(network, batch, precision=precision).peak / GIB, **row)
+            kept = kept_when_compiled(partial(case.network, PREFIX + preset), case.input_shape)
+            record.write("memory", "kept_compiled_gib", kept / GIB, **row)
+
+
+def peak(record: Record, settings: Settings) -> None:
+    """What the planner's estimate counts, and what a step really takes, of stock and the published networks."""
+    case = settings.case
+    for preset in NETWORKS:
+        build = partial(case.network, PREFIX + preset)
+        for row, network, batch, step in _steps({preset or "stock": build}, case.input_shape, settings):
+            if record.time_is_up:
+                return
+            with recorded_failure(record, "peak", **row):
+                weightless = without_weights(build)
+                counted = step_memory(weightless, batch.to("meta")).peak
+                record.write("peak", "counted_gib", counted / GIB, **row)
+                measured = peak_of(network, batch, step)
+                record.write("peak", "measured_gib", measured / GIB, **row)
+                record.write("peak", "measured_to_counted", measured / counted, **row)
+        torch.compiler.reset()
+
+
+def modes(record: Record, settings: Settings) -> None:
+    """A training step of stock networks and of EGE in each mode of recomputation."""
+    check_modes(settings.device)
+    _time(record, "modes", in_each_mode(settings.size), settings.size, settings)
+
+
+def light_network(record: Record, settings: Settings) -> None:
+    """The light network beside stock on the plan of the Hippocampus dataset: a training step, and inference."""
+    check_light(settings.device)
+    size = TINY if settings.tiny else HIPPOCAMPUS_SIZE
+    _time(record, "light", light(size), size, settings, what="step")
+    batch = size.batch_on(settings.device)
+    networks = {name: build().to(settings.device) for name, build in light(size).items()}
+    actions = [
+        ({"network": name, "compiled": False, "what": "inference"}, inference(net, batch)) for name, net in networks.items()
+    ]
+    take_turns(record, "light", actions, settings.rounds)
+
+
+def optimizers(record: Record, settings: Settings) -> None:
+    """A step of each optimizer on the parameters of EGE, with gradients that are there."""
+    parameters = list(EGE(**plan(settings.size.features)).to(settings.device).parameters())
+    for parameter in parameters:
+        parameter.grad = torch.randn_like(parameter) * 1e-3
+    candidates: dict[str, torch.optim.Optimizer] = {
+        "AdamW (torch)": torch.optim.AdamW(parameters, lr=1e-6),
+        "Adan (adan-pytorch)": adan_pytorch.Adan(parameters, lr=1e-6),
+        "Adan (ours)": Adan(parameters, lr=1e-6),
+    }
+    for optimizer in candidates.values():
+        optimizer.step()  # the first of ours is shorter
+    take_turns(record, "optimizers", [({"optimizer": name}, o.step) for name, o in candidates.items()], settings.rounds)
+
+
+SECTIONS: dict[str, Callable[[Record, Settings], None]] = {
+    "light": light_network,  # before what leaves the process large, which slows many short operations down
+    "correctness": correctness,
+    "peak": peak,
+    "modes": modes,
+    "optimizers": optimizers,
+    "memory": memory,
+    "compiled": compiled,
+}
+
+
+def _steps(builders: Mapping[str, Build], shape: Any, settings: Settings, **others: Any) -> Iterator[tuple[Any, ...]]:
+    """Row, network, batch and training step of each network, not compiled and, where that is wanted, compiled."""
+    batch = torch.randn(shape, device=settings.device)
+    for name, build in builders.items():
+        network = build().to(settings.device).train()
+        for compiled in (False, True) if settings.backend else (False,):
+            row = {"network": name, "compiled": compiled, **others}
+            yield row, network, batch, training_step(network, batch, compiled=compiled, backend=settings.backend)
+
+
+def _time(record: Record, section: str, builders: Mapping[str, Build], size: Size, settings: Settings, **others: Any) -> None:
+    steps = _steps(builders, (size.batch, 1, *size.patch), settings, **others)
+    actions: list[tuple[dict[str, Any], Callable[[], Any]]] = [(row, step) for row, _, _, step in steps]
+    take_turns(record, section, actions, settings.rounds)
+    torch.compiler.reset()

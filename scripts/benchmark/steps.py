@@ -1,0 +1,107 @@
+"""What is run, timed and weighed."""
+
+import gc
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from nnunetv2_ext.memory.autocast import cuda_autocast_rules, half_autocast
+from nnunetv2_ext.memory.gpu_paths import gpu_paths
+from nnunetv2_ext.memory.step import step_memory
+from scripts.benchmark.record import Record
+
+Action = Callable[[], Any]
+
+
+@contextmanager
+def recorded_failure(record: Record, section: str, **row: Any) -> Iterator[None]:
+    """A network that fails, or doesn't fit into the memory, gets a figure that says why, and the others go on."""
+    try:
+        yield
+    except Exception as error:  # whatever a network, a compiler or a driver raises
+        record.write(section, "problem", f"{type(error).__name__}: {error}".splitlines()[0][:200], **row)
+    finally:
+        gc.collect()
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+
+
+@contextmanager
+def rules_of_a_gpu(device: torch.device) -> Iterator[Callable[[], Any]]:
+    """A context for a forward and a backward as on a GPU; it gives the context of mixed precision for the forward."""
+    if device.type == "cuda":
+        yield lambda: torch.autocast("cuda", torch.float16)
+    else:
+        with gpu_paths(), cuda_autocast_rules():
+            yield half_autocast
+
+
+def take_turns(record: Record, section: str, actions: Sequence[tuple[dict[str, Any], Action]], rounds: int) -> None:
+    """Times actions, which take turns, so that a noisy minute doesn't fall upon one of them. The first round is a warm-up.
+
+    Args:
+        record: gets the seconds as they come.
+        section: the section of the record.
+        actions: each with its row in the record.
+        rounds: how often each is timed.
+    """
+    alive = list(actions)
+    for number in range(rounds + 1):
+        for row, action in list(alive):
+            if record.time_is_up:
+                return
+            with recorded_failure(record, section, **row):
+                seconds = seconds_of(action)
+                if number:
+                    record.write(section, "seconds", seconds, **row)
+                continue
+            alive.remove((row, action))
+
+
+def seconds_of(action: Action) -> float:
+    """Seconds that an action takes, on a GPU until its last kernel has ended."""
+    _wait()
+    began = time.perf_counter()
+    action()
+    _wait()
+    return time.perf_counter() - began
+
+
+def peak_of(network: nn.Module, batch: Tensor, step: Action) -> int:
+    """The most bytes that are alive in a training step beside weights, optimizer and batch.
+
+    On a GPU what the allocator gave out; on a CPU the living tensors of a step that is computed by the rules of a GPU.
+    """
+    if batch.device.type == "cpu":
+        return step_memory(network, batch).peak
+    step()  # the optimizer's state is there afterwards
+    _wait()
+    before = torch.cuda.memory_allocated()
+    torch.cuda.reset_peak_memory_stats()
+    step()
+    _wait()
+    return torch.cuda.max_memory_allocated() - before
+
+
+def inference(network: nn.Module, batch: Tensor) -> Action:
+    """A forward without gradients, on a GPU in mixed precision."""
+    network.eval()
+    network.decoder.deep_supervision = False  # type: ignore[union-attr]
+
+    def run() -> None:
+        with ExitStack() as contexts:
+            contexts.enter_context(torch.inference_mode())
+            if batch.device.type == "cuda":
+                contexts.enter_context(torch.autocast("cuda", torch.float16))
+            network(batch)
+
+    return run
+
+
+def _wait() -> None:
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
