@@ -49,8 +49,11 @@ class Settings:
     @property
     def case(self) -> Case:
         """nnU-Net's plan of the patch on which its networks are usually trained."""
-        patch = [32] * 3 if self.tiny else [128] * 3
-        return case_of_patch(patch, channels=1, classes=2, batch_size=2)
+        case = case_of_patch([32 if self.tiny else 128] * 3, channels=1, classes=2, batch_size=2)
+        if self.tiny:
+            arguments = case.configuration.network_arch_init_kwargs
+            arguments["features_per_stage"] = [8 if stage == 0 else 16 for stage in range(arguments["n_stages"])]
+        return case
 
 
 def correctness(record: Record, settings: Settings) -> None:
