@@ -1,0 +1,170 @@
+"""Runs the experiments of docs/results.md and writes their tables into it: see scripts/results.sh."""
+
+import json
+import os
+import statistics
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import click
+
+from nnunetv2_ext.datasets import host_folder
+from nnunetv2_ext.runs import Run
+from nnunetv2_ext.training_log import read_epochs
+
+ROOT = Path(__file__).parent.parent
+DOCUMENT = ROOT / "docs" / "results.md"
+WITHOUT_ONE = ("EGENoMBTFE", "EGENoEAB", "EGENoGHPA", "EGENoGAB")
+ALONE = ("MBTFE", "EAB", "GHPA", "GAB")
+RECIPES = tuple(optimizer + loss for optimizer in ("", "Adan", "AdamW") for loss in ("", "DiceLoss", "CEThenDiceLoss"))
+EPOCHS_OF_A_TIMED_RUN, ITERATIONS_OF_A_TRIAL = 20, 20
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """One table; the first preset is the reference."""
+
+    title: str
+    dataset: str
+    configuration: str
+    presets: tuple[str, ...]
+    minutes: float | None = None
+    """of training for each, whatever that is in iterations"""
+    length: str = ""
+    """the same number of iterations for each, as a trainer's suffix"""
+    widths: tuple[int, int] | None = None
+    """of the first and the widest stage, in place of the plan's"""
+    repeats: int = 1
+
+
+HIPPOCAMPUS, NUCLEI = ("Dataset004_Hippocampus", "3d_fullres"), ("Dataset120_DSB2018", "2d")
+LIGHT, PARTS = ("Plain", "EGEUNet", "EGEUNet_lr3e-3"), ("Plain", "EGE", *WITHOUT_ONE, *ALONE)
+RECIPE = tuple(preset + recipe for preset in ("Plain", "EGE") for recipe in RECIPES)
+SMALL = {"length": "_20epochs_50iters", "widths": (8, 64)}
+EXPERIMENTS = {
+    "light_hippocampus": Experiment("Light networks, 20 minutes each: Hippocampus", *HIPPOCAMPUS, LIGHT, minutes=20),
+    "light_nuclei": Experiment("Light networks, 20 minutes each: nuclei", *NUCLEI, LIGHT, minutes=20),
+    "parts_hippocampus": Experiment("Parts of EGE, narrow: Hippocampus", *HIPPOCAMPUS, PARTS, repeats=3, **SMALL),
+    "parts_nuclei": Experiment("Parts of EGE, narrow: nuclei", *NUCLEI, PARTS, repeats=3, **SMALL),
+    "recipes_hippocampus": Experiment("Optimizers and losses, narrow: Hippocampus", *HIPPOCAMPUS, RECIPE, **SMALL),
+}
+
+
+class Runner:
+    """Runs experiments in a folder that keeps what is done."""
+
+    def __init__(self, folder: Path, dry_run: bool) -> None:
+        self._dry_run = dry_run
+        self._results, self._pages = folder / "nnUNet_results", folder / "pages"
+        self._preprocessed = folder / "nnUNet_preprocessed"
+        presets = os.pathsep.join(
+            filter(None, (str(ROOT / "scripts" / "results_presets"), os.environ.get("nnUNet_extPresets")))
+        )
+        self._environment = {
+            **os.environ,
+            "nnUNet_raw": str(host_folder("nnUNet_raw")),
+            "nnUNet_preprocessed": str(self._preprocessed),
+            "nnUNet_results": str(self._results),
+            "nnUNet_extPresets": presets,
+        }
+        for path in (self._results, self._pages, self._preprocessed):
+            path.mkdir(parents=True, exist_ok=True)
+
+    def run(self, name: str, experiment: Experiment) -> None:
+        """Trains what is left, compares, and writes the table into docs/results.md."""
+        plans = self._plan(experiment)
+        trainers = list(self._trainers(experiment, plans))
+        self._sweep(experiment, plans, trainers, experiment.repeats)
+        files = {
+            kind: self._pages / f"{name}.{suffix}" for kind, suffix in (("markdown", "md"), ("html", "html"), ("csv", "csv"))
+        }
+        where = ["-d", experiment.dataset, "-c", experiment.configuration, "-p", plans, "-f", "0"]
+        outputs = [word for kind, file in files.items() for word in (f"--{kind}", file)]
+        compare = ["compare", *where, "-tr", *trainers, "--reference", trainers[0], "--count"]
+        self._call("nnUNetv2_ext", *compare, *outputs)
+        if not self._dry_run:
+            block = f"## {experiment.title}\n\n{files['markdown'].read_text()}"
+            text = DOCUMENT.read_text() if DOCUMENT.is_file() else "# Results\n"
+            DOCUMENT.write_text(with_block(text, name, f"{block}\nMade by `scripts/results.sh {name}`.\n"))
+
+    def _plan(self, experiment: Experiment) -> str:
+        """Plans and preprocesses if need be; the name of the plans."""
+        folder, dataset = self._preprocessed / experiment.dataset, experiment.dataset[7:10]
+        if not (folder / "nnUNetPlans.json").is_file():
+            processes = str(os.cpu_count() or 1)
+            self._call("nnUNetv2_plan_and_preprocess", "-d", dataset, "-c", experiment.configuration, "-np", processes)
+        if experiment.widths is None or self._dry_run:
+            return "nnUNetPlans" if experiment.widths is None else "nnUNetNarrowPlans"
+        plans = narrowed(json.loads((folder / "nnUNetPlans.json").read_text()), *experiment.widths)
+        (folder / f"{plans['plans_name']}.json").write_text(json.dumps(plans, indent=4))
+        return str(plans["plans_name"])
+
+    def _trainers(self, experiment: Experiment, plans: str) -> Iterator[str]:
+        if experiment.minutes is None:
+            yield from (f"nnUNetTrainer{preset}{experiment.length}" for preset in experiment.presets)
+            return
+        trials = [f"nnUNetTrainer{preset}_2epochs_{ITERATIONS_OF_A_TRIAL}iters" for preset in experiment.presets]
+        self._sweep(experiment, plans, trials, 1)
+        for preset, trial in zip(experiment.presets, trials, strict=True):
+            run = Run(self._results, experiment.dataset, trial, plans, experiment.configuration, "0")
+            seconds = [epoch.seconds for epoch in read_epochs(run.folder).values()]
+            iterations = iterations_for(experiment.minutes, seconds) if seconds else "N"  # not known in a dry run
+            yield f"nnUNetTrainer{preset}_{EPOCHS_OF_A_TIMED_RUN}epochs_{iterations}iters"
+
+    def _sweep(self, experiment: Experiment, plans: str, trainers: list[str], repeats: int) -> None:
+        where = ["-d", experiment.dataset, "-c", experiment.configuration, "-p", plans, "-f", "0", "--repeats", str(repeats)]
+        # one after the other, so that times can be compared
+        self._call("nnUNetv2_ext", "sweep", *where, "-tr", *trainers, "--jobs", "1")
+
+    def _call(self, *command: str | Path) -> None:
+        words = [str(word) for word in command]
+        print("$", *words, flush=True)
+        if not self._dry_run:
+            executable = Path(sys.executable).with_name(words[0])
+            status = subprocess.run([executable, *words[1:]], env=self._environment, check=False).returncode
+            if status:
+                sys.exit(status)
+
+
+def narrowed(plans: dict, first: int, widest: int) -> dict:
+    """The same plans with fewer features in each stage; they use the same preprocessed data."""
+    for configuration in plans["configurations"].values():
+        if "architecture" in configuration:
+            arguments = configuration["architecture"]["arch_kwargs"]
+            arguments["features_per_stage"] = [min(first * 2**stage, widest) for stage in range(arguments["n_stages"])]
+    return {**plans, "plans_name": "nnUNetNarrowPlans"}
+
+
+def iterations_for(minutes: float, seconds_of_trial: list[float]) -> int:
+    """Iterations per epoch with which a timed run takes so long. The last epoch of the trial counts: the first one warms up."""
+    per_iteration = statistics.median(seconds_of_trial[1:] or seconds_of_trial) / ITERATIONS_OF_A_TRIAL
+    return max(1, round(minutes * 60 / EPOCHS_OF_A_TIMED_RUN / per_iteration))
+
+
+def with_block(text: str, name: str, block: str) -> str:
+    """The document with the experiment's block in place of an earlier one, or at its end; what stands around blocks stays."""
+    start, end = f"<!-- {name} -->\n", f"<!-- /{name} -->\n"
+    if start in text:
+        before, rest = text.split(start)
+        return before + start + block + end + rest.split(end)[1]
+    return f"{text.rstrip()}\n\n{start}{block}{end}"
+
+
+@click.command(epilog="Example: nnUNet_raw=/data scripts/results.sh light_hippocampus")
+@click.argument("names", nargs=-1, type=click.Choice(list(EXPERIMENTS)))
+@click.option(
+    "--folder", type=click.Path(path_type=Path), default=ROOT / ".results", show_default=True, help="For all that is made."
+)
+@click.option("--dry-run", is_flag=True, help="Print the commands and run nothing.")
+def main(names: tuple[str, ...], folder: Path, dry_run: bool) -> None:
+    """Run experiments, all if none is named, and write their tables into docs/results.md."""
+    runner = Runner(folder.resolve(), dry_run)
+    for name in names or EXPERIMENTS:
+        runner.run(name, EXPERIMENTS[name])
+
+
+if __name__ == "__main__":
+    main()

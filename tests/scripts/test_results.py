@@ -1,0 +1,64 @@
+"""What scripts/results.py works out itself; the trainings are hours, for a person to start."""
+
+import importlib.util
+import sys
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from nnunetv2_ext.presets import MONAI, OURS, PresetTable
+from nnunetv2_ext.trainers.names import PREFIX
+
+SCRIPT = Path(__file__).parents[2] / "scripts" / "results.py"
+
+
+@pytest.fixture(scope="module")
+def results():
+    spec = importlib.util.spec_from_file_location("results_script", SCRIPT)
+    module = importlib.util.module_from_spec(spec)
+    sys.modules["results_script"] = module  # where a dataclass looks for its module
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_narrow_plans_have_the_data_of_the_wide_ones(results) -> None:
+    stages = {"architecture": {"arch_kwargs": {"n_stages": 5, "features_per_stage": [32, 64, 128, 256, 320]}}}
+    plans = {
+        "plans_name": "nnUNetPlans",
+        "configurations": {"2d": {"data_identifier": "here", **stages}, "3d": {"inherits_from": "2d"}},
+    }
+    narrow = results.narrowed(plans, 8, 64)
+    assert narrow["plans_name"] == "nnUNetNarrowPlans"
+    assert narrow["configurations"]["2d"]["architecture"]["arch_kwargs"]["features_per_stage"] == [8, 16, 32, 64, 64]
+    assert narrow["configurations"]["2d"]["data_identifier"] == "here"
+
+
+def test_iterations_follow_from_the_trial(results) -> None:
+    # 20 epochs in 20 minutes are 60 s each; 20 iterations took 4 s once warm
+    assert results.iterations_for(20, [9.0, 4.0]) == 300
+    assert results.iterations_for(20, [4.0]) == 300
+
+
+def test_a_block_replaces_its_earlier_one_and_leaves_the_prose(results) -> None:
+    text = results.with_block("# Results\n\nProse.\n", "a", "one\n")
+    text = results.with_block(text, "b", "two\n") + "\nMore prose.\n"
+    text = results.with_block(text, "a", "three\n")
+    blocks = "<!-- a -->\nthree\n<!-- /a -->\n\n<!-- b -->\ntwo\n<!-- /b -->\n"
+    assert text == f"# Results\n\nProse.\n\n{blocks}\nMore prose.\n"
+
+
+def test_every_experiment_has_trainers_that_exist(results, tmp_path, monkeypatch) -> None:
+    monkeypatch.setenv("nnUNet_raw", str(tmp_path))
+    monkeypatch.setenv("nnUNet_extPresets", str(SCRIPT.with_name("results_presets")))
+    monkeypatch.setattr("nnunetv2_ext.trainers.names.PRESETS", PresetTable((*OURS, *MONAI)))
+    from nnunetv2_ext.trainers.names import parse
+
+    output = CliRunner().invoke(results.main, ["--folder", str(tmp_path / "made"), "--dry-run"])
+    assert output.exit_code == 0, output.output
+    commands = output.stdout.splitlines()
+    assert sum("nnUNetv2_ext compare" in line for line in commands) == len(results.EXPERIMENTS)
+    names = {word.replace("N" + "iters", "7iters") for line in commands for word in line.split() if word.startswith(PREFIX)}
+    assert len(names) > 30
+    for name in names:
+        parse(name)
