@@ -97,9 +97,9 @@ def _errors(device: torch.device, job: tuple[str, str, str]) -> tuple[str, str, 
 
 
 def memory(record: Record, settings: Settings) -> None:
-    """The memory of a training step of every preset, counted, which is the same on every machine."""
+    """The memory of a training step of stock and the published networks, counted, which is the same on every machine."""
     case = settings.case
-    for preset in ("", *PRESETS):
+    for preset in NETWORKS:
         row = {"network": preset or "stock"}
         with recorded_failure(record, "memory", **row):
             network = without_weights(partial(case.network, PREFIX + preset))
@@ -137,14 +137,20 @@ def modes(record: Record, settings: Settings) -> None:
 def light_network(record: Record, settings: Settings) -> None:
     """The light network beside stock on the plan of the Hippocampus dataset: a training step, and inference."""
     check_light(settings.device)
+    threads = torch.get_num_threads()
+    for some in sorted({threads, os.cpu_count() or 1}) if settings.device.type == "cpu" else (threads,):
+        torch.set_num_threads(some)
+        _time_light(record, settings, {"threads": some})
+    torch.set_num_threads(threads)
+
+
+def _time_light(record: Record, settings: Settings, row: dict[str, Any]) -> None:
     size = TINY if settings.tiny else HIPPOCAMPUS_SIZE
-    _time(record, "light", light(size), size, settings, what="step")
+    _time(record, "light", light(size), size, settings, what="step", **row)
     batch = size.batch_on(settings.device)
     networks = {name: build().to(settings.device) for name, build in light(size).items()}
-    actions = [
-        ({"network": name, "compiled": False, "what": "inference"}, inference(net, batch)) for name, net in networks.items()
-    ]
-    take_turns(record, "light", actions, settings.rounds)
+    rows = {name: {"network": name, "compiled": False, "what": "inference", **row} for name in networks}
+    take_turns(record, "light", [(rows[name], inference(net, batch)) for name, net in networks.items()], settings.rounds)
 
 
 def optimizers(record: Record, settings: Settings) -> None:

@@ -60,7 +60,7 @@ def _row(key: Row, figures: Mapping[str, list[Any]], medians: Mapping[tuple[Any,
     if "seconds" in figures:
         stock = medians.get(tuple({**key, "network": STOCK}.items()))
         row["seconds"] = medians[tuple(key.items())]
-        row["ratio"] = row["seconds"] / stock if stock else ""
+        row |= {"ratio": row["seconds"] / stock} if stock else {}
         row |= {"fastest": min(figures["seconds"]), "slowest": max(figures["seconds"])}
     if "problem" in row:
         row["problem"] = row.pop("problem")  # the last column

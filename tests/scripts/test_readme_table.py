@@ -4,6 +4,10 @@ from pathlib import Path
 
 import pytest
 
+from nnunetv2_ext.presets import OURS
+from nnunetv2_ext.profiling.count import Counts
+from scripts import readme_table
+
 ROOT = Path(__file__).parents[2]
 
 
@@ -14,7 +18,20 @@ def test_the_table_in_the_readme_is_what_the_code_gives():
     assert ended.returncode == 0, ended.stderr
 
 
-def test_the_readme_s_first_screen_has_the_two_commands():
-    first_screen = (ROOT / "README.md").read_text().splitlines()[:25]
-    assert any("scripts/demo.sh" in line for line in first_screen)
-    assert any("scripts/test.sh" in line for line in first_screen)
+def test_the_readme_has_the_networks_and_the_docs_all_presets():
+    counts = {row.name: Counts(10**6, 1.0, 2.0, 4.0, 2**30, 2**29) for row in (readme_table.STOCK, *OURS)}
+    networks, presets = readme_table.networks(counts), readme_table.presets(counts)
+    assert all(f"| `{row.name}` |" in presets for row in OURS)
+    assert "| `EGE` |" in networks
+    assert "| `EGENoGAB` |" not in networks
+    assert "| *stock nnU-Net* | nnU-Net's PlainConvUNet | 1.00 M | 2.0 | 1.0 GiB, 1.00x |" in networks
+
+
+@pytest.mark.parametrize("marker", readme_table.TABLES)
+def test_each_table_has_its_place(marker):
+    page, _ = readme_table.TABLES[marker]
+    assert page.read_text().count(f"<!-- {marker} -->\n") == page.read_text().count(f"<!-- /{marker} -->\n") == 1
+
+
+def test_the_readme_s_first_screen_has_the_demo():
+    assert any("scripts/demo.sh" in line for line in (ROOT / "README.md").read_text().splitlines()[:25])

@@ -254,7 +254,7 @@ def test_one_value_per_channel_is_refused_as_by_torch() -> None:
 
 @pytest.mark.slow
 def test_memory() -> None:
-    """At the size the figures in docs/performance.md are for; nothing is computed on the meta device."""
+    """At the size the figures in docs/cost.md are for; nothing is computed on the meta device."""
     plan = ege("none").plan.arguments | {
         "n_stages": 6,
         "features_per_stage": [32, 64, 128, 256, 320, 320],
