@@ -4,4 +4,4 @@ set -euo pipefail
 . "$(dirname "${BASH_SOURCE[0]}")/setup_environment.sh"
 
 ensure_environment demo
-step "Running the demo (on a CPU with two cores five to ten minutes)" .venv/bin/nnUNetv2_ext demo "$@"
+step "Running the demo" .venv/bin/nnUNetv2_ext demo "$@"

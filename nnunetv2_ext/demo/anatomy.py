@@ -5,7 +5,7 @@ are. Crops are cut from one hemisphere, since the other is its mirror image. Alo
 training and for testing take turns with a gap between them, so no voxel, nor its mirror image, is in both.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from importlib.util import find_spec
 from itertools import product
@@ -19,13 +19,14 @@ from nnunetv2_ext.errors import ExtensionError
 
 LABELS = {"background": 0, "grey matter": 1, "white matter": 2}
 
-EDGE = 40
+EDGE = 32
 """voxels along each side of a crop"""
-BACKS = (24, 70, 116, 162)
+BACKS = (30, 66, 102, 138, 174)
 """where crops begin from back to front; then from the bottom up, and from the side to the plane of symmetry"""
-BOTTOMS = (20, 60, 100)
-TRAINING_SIDES = (34, 58)
-TEST_SIDES = (58,)
+TRAINING_BOTTOMS = (8, 24, 40, 56, 72, 88, 104)
+TRAINING_SIDES = (34, 50, 66)
+TEST_BOTTOMS = (8, 40, 72, 104)
+TEST_SIDES = (34, 66)
 MOST_BACKGROUND = 0.5
 """the share above which a crop is left out: in a patch of nothing but air there is nothing to go by"""
 
@@ -81,14 +82,14 @@ def load_template() -> Template:
 
 def training_crops(template: Template) -> list[Crop]:
     """The crops of every other slab. Those beside each other overlap."""
-    return _crops(template, TRAINING_SIDES, BACKS[1::2])
+    return _crops(template, product(TRAINING_SIDES, BACKS[::2], TRAINING_BOTTOMS))
 
 
 def held_out_crops(template: Template) -> list[Crop]:
     """The crops of the slabs in between, to test on."""
-    return _crops(template, TEST_SIDES, BACKS[::2])
+    return _crops(template, product(TEST_SIDES, BACKS[1::2], TEST_BOTTOMS))
 
 
-def _crops(template: Template, sides: Sequence[int], backs: Sequence[int]) -> list[Crop]:
-    crops = [template.cut(corner, (EDGE, EDGE, EDGE)) for corner in product(sides, backs, BOTTOMS)]
+def _crops(template: Template, corners: Iterable[tuple[int, int, int]]) -> list[Crop]:
+    crops = [template.cut(corner, (EDGE, EDGE, EDGE)) for corner in corners]
     return [crop for crop in crops if np.mean(crop.labels == 0) <= MOST_BACKGROUND]

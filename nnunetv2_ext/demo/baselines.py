@@ -23,7 +23,7 @@ def write_untrained_checkpoint(fold: Path) -> Path:
     from nnunetv2.utilities.label_handling.label_handling import determine_num_input_channels
     from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 
-    from nnunetv2_ext.trainers.resolve import trainer_class
+    from nnunetv2_ext.trainers.resolve import any_trainer_class
 
     checkpoint = torch.load(fold / "checkpoint_final.pth", map_location="cpu", weights_only=False)
     dataset = load_json(str(fold.parent / "dataset.json"))
@@ -31,7 +31,7 @@ def write_untrained_checkpoint(fold: Path) -> Path:
     configuration = plans.get_configuration(checkpoint["init_args"]["configuration"])
     with torch.random.fork_rng():
         torch.manual_seed(0)  # the same weights in every demo
-        network = trainer_class(checkpoint["trainer_name"]).build_network_architecture(
+        network = any_trainer_class(checkpoint["trainer_name"]).build_network_architecture(
             plans,
             configuration,
             determine_num_input_channels(plans, configuration, dataset),

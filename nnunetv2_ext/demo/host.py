@@ -4,29 +4,37 @@ import os
 import shutil
 import subprocess
 import sys
+from collections import deque
+from collections.abc import Callable
 from pathlib import Path
 
-from rich.console import Console
-
 from nnunetv2_ext.errors import ExtensionError
-from nnunetv2_ext.paths import SHIM
+from nnunetv2_ext.paths import SHIM, TRAINER_FOLDERS
+
+LAST_LINES = 20
+"""of a command's output, shown if it fails"""
 
 
 class Host:
-    """Runs nnU-Net's commands with its four variables set inside ``folder``, whatever the user's are."""
+    """Runs nnU-Net's commands with its variables set inside ``folder``, whatever the user's are.
 
-    def __init__(self, folder: Path, console: Console) -> None:
+    What they print goes to ``log``, and line by line to ``show``.
+    """
+
+    def __init__(self, folder: Path, show: Callable[[str], None]) -> None:
         self.raw, self.preprocessed, self.results = (
             folder / name for name in ("nnUNet_raw", "nnUNet_preprocessed", "nnUNet_results")
         )
+        self.log = folder / "log.txt"
         self.processes = min(os.cpu_count() or 1, 8)
-        self._console = console
+        self._show = show
         self._environment = {
             **os.environ,
             "nnUNet_raw": str(self.raw),
             "nnUNet_preprocessed": str(self.preprocessed),
             "nnUNet_results": str(self.results),
-            "nnUNet_extTrainer": str(SHIM),
+            # Ours first; the user's own trainers stay reachable behind them.
+            TRAINER_FOLDERS: os.pathsep.join(filter(None, [str(SHIM), os.environ.get(TRAINER_FOLDERS)])),
             "nnUNet_def_n_proc": str(self.processes),
             "nnUNet_n_proc_DA": str(self.processes),
             # Compiling takes longer than a network this small gains by it.
@@ -41,11 +49,19 @@ class Host:
         for path in (self.raw, self.preprocessed, self.results):
             path.mkdir()
 
-    def __call__(self, command: str, *arguments: object) -> None:
-        """Shows the command and runs it, with its output as it comes.
+    def __call__(
+        self, command: str, *arguments: object, each: tuple[str, Callable[[], None]] | None = None, **more: str
+    ) -> None:
+        """Runs a command to its end.
+
+        Args:
+            command: one of nnU-Net's, beside our own Python or on the path.
+            arguments: of the command.
+            each: a text, and what to do at every line of the command's output that has it.
+            more: further variables of its environment.
 
         Raises:
-            ExtensionError: if it isn't found, or fails.
+            ExtensionError: if it isn't found, or fails; the message has the last lines of its output.
         """
         words = [str(argument) for argument in arguments]
         # Beside our own Python first: a virtual environment works without being activated.
@@ -53,7 +69,29 @@ class Host:
         executable = shutil.which(command, path=search)
         if executable is None:
             raise ExtensionError(f"the command {command} is not installed beside {sys.executable}: pip install nnunetv2")
-        self._console.print(f"$ {command} {' '.join(words)}", style="bold green", soft_wrap=True, highlight=False)
-        status = subprocess.run([executable, *words], env=self._environment, check=False).returncode
-        if status:
-            raise ExtensionError(f"{command} ended with status {status}; what it printed above says why.")
+        last: deque[str] = deque(maxlen=LAST_LINES)
+        with self.log.open("a", buffering=1, encoding="utf-8") as log:  # by lines, so that it can be followed
+
+            def take(line: str) -> None:
+                log.write(line + "\n")
+                last.append(line)
+                self._show(line)
+
+            take(f"$ {command} {' '.join(words)}")
+            with subprocess.Popen(
+                [executable, *words],
+                env={**self._environment, **more},
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                text=True,
+                encoding="utf-8",
+                errors="replace",
+            ) as process:
+                for line in process.stdout or ():
+                    take(line.rstrip("\n"))
+                    if each and each[0] in line:
+                        each[1]()
+        if process.returncode:
+            raise ExtensionError(
+                "\n".join([*last, "", f"{command} ended with status {process.returncode}; all it printed is in {self.log}"])
+            )

@@ -42,27 +42,35 @@ def table(methods: Mapping[str, Scores], cases: int) -> Table:
     return result
 
 
-def figure(images: Path, truth: Path, predictions: Mapping[str, Path], output: Path) -> None:
-    """Draws the middle slice of every test case: the image, the truth and each prediction with its Dice.
+def from_worst_to_best(scores: Mapping[str, float], number: int) -> list[str]:
+    """So many cases, evenly spread over the order of their Dice, the worst and the best among them."""
+    ordered = sorted(scores, key=lambda case: scores[case])
+    steps = min(number, len(ordered)) - 1
+    return [ordered[round(step * (len(ordered) - 1) / max(steps, 1))] for step in range(steps + 1)]
+
+
+def figure(images: Path, truth: Path, predictions: Mapping[str, Path], output: Path, rows: int = 4) -> None:
+    """Draws the middle slice of some test cases: the image, the truth and each prediction with its Dice.
 
     Args:
         images: the folder with the test images.
         truth: the folder with their labels.
         predictions: for each method, the folder with its predictions and the evaluation's summary.json.
         output: the PNG to write.
+        rows: how many cases, from the worst to the best of the first method.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
     from matplotlib.patches import Patch
 
-    cases = sorted(file.name for file in truth.glob("*.nii.gz"))
-    columns = {"image": None, "truth": truth, **predictions}
     scores = {method: dice_per_case(folder / "summary.json") for method, folder in predictions.items()}
-    canvas = Figure(figsize=(2.4 * len(columns), 2.5 * len(cases) + 0.8), layout="constrained")
+    cases = from_worst_to_best(next(iter(scores.values())), rows)
+    columns = {"image": None, "truth": truth, **predictions}
+    canvas = Figure(figsize=(1.7 * len(columns), 1.8 * len(cases) + 0.6), layout="constrained")
     FigureCanvasAgg(canvas)
     axes = canvas.subplots(len(cases), len(columns), squeeze=False)
     for axis, title in zip(axes[0], columns, strict=True):
-        axis.set_title(title, fontsize=11)
+        axis.set_title(title, fontsize=8)
     for row, case in zip(axes, cases, strict=True):
         image = middle_slice(images / case.replace(".nii.gz", "_0000.nii.gz"))
         for axis, (title, folder) in zip(row, columns.items(), strict=True):
@@ -72,11 +80,11 @@ def figure(images: Path, truth: Path, predictions: Mapping[str, Path], output: P
             axis.set_xticks([])
             axis.set_yticks([])
             if title in scores:
-                axis.set_xlabel(f"Dice {scores[title][case]:.3f}", fontsize=10)
-        row[0].set_ylabel(case.removesuffix(".nii.gz"), fontsize=10)
+                axis.set_xlabel(f"Dice {scores[title][case]:.3f}", fontsize=8)
+        row[0].set_ylabel(case.removesuffix(".nii.gz"), fontsize=8)
     handles = [Patch(color=colour, label=name) for name, colour in COLOURS.items()]
-    canvas.legend(handles=handles, loc="outside lower center", ncols=len(handles), frameon=False)
-    canvas.savefig(output, dpi=120)
+    canvas.legend(handles=handles, loc="outside lower center", ncols=len(handles), frameon=False, fontsize=8)
+    canvas.savefig(output, dpi=110)
 
 
 def middle_slice(file: Path) -> np.ndarray:

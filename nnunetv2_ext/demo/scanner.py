@@ -1,10 +1,15 @@
 """What makes one scan differ from the next, simulated: contrast, coil sensitivity, gain and noise.
 
-The template alone would be too easy: it is an average without noise, so a fixed threshold tells its tissues apart.
+The template alone would be too easy: it is an average without noise, so a fixed threshold tells its tissues apart. As in a
+scan with surface coils, what is received depends on the distance from the coil as much as on the tissue, so that white matter
+far from it is as dark as grey matter near it. Which is which can be told from what is around a voxel, not from the voxel.
 """
 
 import numpy as np
 from numpy.typing import NDArray
+
+FALL_OFF = 0.6
+"""of the coil's sensitivity from the middle of a crop to its side, as a natural logarithm"""
 
 
 def scan(image: NDArray[np.float32], generator: np.random.Generator) -> NDArray[np.float32]:
@@ -18,8 +23,8 @@ def scan(image: NDArray[np.float32], generator: np.random.Generator) -> NDArray[
 
 
 def _sensitivity(shape: tuple[int, ...], generator: np.random.Generator) -> NDArray[np.float64]:
-    """Falls off along a random direction, from some 1.3 at one end to 0.8 at the other."""
+    """Falls off along a random direction, from some 2 at one end to 0.5 at the other."""
     direction = generator.standard_normal(len(shape))
     direction /= np.linalg.norm(direction)
     axes = np.meshgrid(*(np.linspace(-1, 1, size) for size in shape), indexing="ij")
-    return np.exp(0.2 * sum(part * axis for part, axis in zip(direction, axes, strict=True)))
+    return np.exp(FALL_OFF * sum(part * axis for part, axis in zip(direction, axes, strict=True)))

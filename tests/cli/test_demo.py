@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from nnunetv2_ext.demo import pipeline
+from nnunetv2_ext.demo import pipeline, trainer
 
 
 @pytest.fixture
@@ -13,36 +13,36 @@ def runs(monkeypatch):
     started = []
 
     class Recorded:
-        def __init__(self, *arguments):
-            self.arguments = arguments
+        def __init__(self, folder, device, trainer, _console, *, verbose):
+            self.arguments = folder, device, trainer, verbose
 
         def run(self):
-            started.append(self.arguments[:3])
+            started.append(self.arguments)
 
     monkeypatch.setattr(pipeline, "Pipeline", Recorded)
     return started
 
 
 def test_options_reach_the_pipeline(command, runs, tmp_path):
-    result = command("demo", "--folder", str(tmp_path), "--device", "mps", "--epochs", "3")
+    options = ("--device", "mps", "--trainer", "nnUNetTrainerMedT", "--verbose")
+    result = command("demo", "--folder", str(tmp_path), *options)
     assert result.exit_code == 0, result.output
-    assert runs == [(tmp_path, "mps", 3)]
+    assert runs == [(tmp_path, "mps", "nnUNetTrainerMedT", True)]
 
 
 @pytest.mark.parametrize(("available", "device"), [(True, "cuda"), (False, "cpu")])
 def test_a_gpu_is_taken_where_there_is_one(command, runs, monkeypatch, available, device):
     monkeypatch.setattr("torch.cuda.is_available", lambda: available)
     assert command("demo").exit_code == 0
-    assert runs == [(Path(".demo"), device, None)]
+    assert runs == [(Path(".demo"), device, trainer.DEFAULT, False)]
 
 
-def test_help_says_what_the_defaults_are(command):
-    result = command("demo", "--help")
-    assert result.exit_code == 0
-    assert f"{pipeline.EPOCHS['cpu']} on a CPU, {pipeline.EPOCHS['cuda']} on a GPU" in " ".join(result.output.split())
-    assert "Example: nnUNetv2_ext demo --device cpu" in result.output
+def test_help_names_the_trainer_and_its_length(command):
+    output = " ".join(command("demo", "--help").output.split())
+    assert f"[default: {trainer.DEFAULT}]" in output
+    assert trainer.LENGTH in output
 
 
 def test_usage_error(command, runs):
-    assert command("demo", "--epochs", "0").exit_code == 2
+    assert command("demo", "--device", "abacus").exit_code == 2
     assert not runs

@@ -5,17 +5,16 @@ import json
 
 import numpy as np
 
-from nnunetv2_ext.demo.anatomy import load_template
 from nnunetv2_ext.demo.dataset import NAME, write_dataset
 from nnunetv2_ext.demo.nifti import read
 
 
-def test_layout_and_determinism(tmp_path) -> None:
-    first, second = (write_dataset(tmp_path / name, load_template()) for name in ("first", "second"))
+def test_layout_and_determinism(tmp_path, template) -> None:
+    first, second = (write_dataset(tmp_path / name, template) for name in ("first", "second"))
     assert first.name == NAME
     description = json.loads((first / "dataset.json").read_text())
     assert description["labels"] == {"background": 0, "grey matter": 1, "white matter": 2}
-    for kind, count in (("Tr", description["numTraining"]), ("Ts", 4)):
+    for kind, count in (("Tr", description["numTraining"]), ("Ts", 12)):
         images, labels = (sorted((first / f"{name}{kind}").iterdir()) for name in ("images", "labels"))
         assert len(images) == len(labels) == count
         for image, label in zip(images, labels, strict=True):
@@ -29,7 +28,7 @@ def test_layout_and_determinism(tmp_path) -> None:
     assert filecmp.cmp(first / "dataset.json", second / "dataset.json", shallow=False)
 
 
-def test_a_crop_lies_where_it_was_cut(tmp_path) -> None:
-    folder = write_dataset(tmp_path, load_template())
+def test_a_crop_lies_where_it_was_cut(tmp_path, template) -> None:
+    folder = write_dataset(tmp_path, template)
     _, affine = read(folder / "labelsTs" / "test_00.nii.gz")
-    assert affine[:3, 3].tolist() == [58 - 98, 24 - 134, 60 - 72], "the corner in the template's millimetres"
+    assert affine[:3, 3].tolist() == [34 - 98, 66 - 134, 40 - 72], "the corner in the template's millimetres"

@@ -57,6 +57,13 @@ def test_overlay_shows_tissue_and_nothing_on_background() -> None:
     assert not np.array_equal(colours[0, 1], colours[0, 2])
 
 
+def test_cases_from_the_worst_to_the_best() -> None:
+    scores = {"b": 0.2, "e": 0.5, "a": 0.1, "d": 0.4, "c": 0.3}
+    assert report.from_worst_to_best(scores, 3) == ["a", "c", "e"]
+    assert report.from_worst_to_best(scores, 1) == ["a"]
+    assert report.from_worst_to_best(scores, 9) == ["a", "b", "c", "d", "e"]
+
+
 def test_figure(tmp_path, summary) -> None:
     generator = np.random.default_rng(0)
     for case in ("a", "b"):
