@@ -39,7 +39,7 @@ def test_label(name, label) -> None:
 @pytest.mark.parametrize(
     ("name", "epochs"),
     [
-        ("nnUNetTrainerEGE_16epochs_25iters", 12),
+        ("nnUNetTrainerEGE_12epochs_25iters", 12),
         ("nnUNetTrainer_5epochs", 5),
         ("nnUNetTrainer_1epoch", 1),
         ("nnUNetTrainer", None),
