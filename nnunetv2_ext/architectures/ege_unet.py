@@ -16,6 +16,7 @@ from nnunetv2_ext.architectures.cpu.pooling import max_pool, pooled_group_norm
 from nnunetv2_ext.architectures.network import Network, keep_in_graph
 from nnunetv2_ext.architectures.operations import operations, resize
 from nnunetv2_ext.architectures.plan import Plan, PlanArguments
+from nnunetv2_ext.architectures.precision import norm_in_input_dtype
 from nnunetv2_ext.errors import PlanError
 
 CHANNELS = (8, 16, 24, 32, 48, 64)
@@ -37,11 +38,21 @@ def main_layer(
     return operations(plan.dimensions).narrow(in_channels, out_channels, kernel)
 
 
-class PooledGroupNorm(nn.GroupNorm):
+class GroupNorm(nn.GroupNorm):
+    """Group norm of four groups in the dtype of its input, also under autocast."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__(GROUPS, channels)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return norm_in_input_dtype(functional.group_norm, x, self.num_groups, self.weight, self.bias, self.eps)
+
+
+class PooledGroupNorm(GroupNorm):
     """Group norm, then max-pooling by a stride."""
 
     def __init__(self, channels: int, stride: Sequence[int]) -> None:
-        super().__init__(GROUPS, channels)
+        super().__init__(channels)
         self.stride = stride
 
     def forward(self, x: Tensor) -> Tensor:
@@ -127,7 +138,7 @@ class EGEUNetDecoder(nn.Module):
             deep, width = channels[stage], channels[stage - 1]
             kernel = plan.kernel_sizes[min(stage + 1, coarsest)]  # the layer works before the interpolation
             layer = main_layer(plan, deep, width, stage=stage, kernel=kernel, maps=maps)
-            self.stages.append(nn.Sequential(layer, nn.GroupNorm(GROUPS, width)))
+            self.stages.append(nn.Sequential(layer, GroupNorm(width)))
             untrained = stage == coarsest and not self.masks
             self.seg_layers.append(nn.Identity() if untrained else pointwise(width, plan.num_classes))
             if bridges:

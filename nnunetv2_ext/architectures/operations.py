@@ -124,4 +124,5 @@ def resize(x: Tensor, size: Sequence[int], *, align_corners: bool = True) -> Ten
     if is_eager_cpu(x) and max(x.shape[2:]) <= LONGEST_AXIS:
         return interpolate_by_matmul(x, size, align_corners=align_corners)
     mode = operations(len(size)).interpolation
-    return functional.interpolate(x, size=list(size), mode=mode, align_corners=align_corners)
+    # under autocast in float32, since its gradient adds up many values, but nothing else has to be
+    return functional.interpolate(x, size=list(size), mode=mode, align_corners=align_corners).to(x.dtype)

@@ -21,6 +21,24 @@ def at_least_single(x: Tensor) -> Tensor:
     return x.float() if x.dtype in (torch.float16, torch.bfloat16) else x
 
 
+def norm_in_input_dtype(norm: Callable[..., Tensor], x: Tensor, shape: Any, weight: Tensor, bias: Tensor, eps: float) -> Tensor:
+    """``functional.layer_norm`` or ``functional.group_norm`` of x in the dtype of x.
+
+    Autocast would convert x to float32, have the backward keep that copy, and give out float32, which all that follows takes
+    along. The kernels compute in float32 inside whatever the dtype, so it would cost memory and gain nothing.
+
+    Args:
+        norm: the function.
+        x: the feature map.
+        shape: second argument of the function, the normalised shape or the number of groups.
+        weight: of the norm.
+        bias: of the norm.
+        eps: added to the variance.
+    """
+    with without_autocast(x.device):
+        return norm(x, shape, weight.to(x.dtype), bias.to(x.dtype), eps)
+
+
 def autocast_type(x: Tensor) -> torch.dtype:
     """What autocast would have a convolution of x compute in."""
     device = autocast_device(x.device)

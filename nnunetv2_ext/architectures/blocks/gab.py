@@ -100,7 +100,7 @@ class GAB(nn.Module):
         return run_block(recompute, self, self._plain, self._plain, deep, skip, mask)
 
     def _plain(self, deep: Tensor, skip: Tensor, mask: Tensor) -> Tensor:
-        deep = resize(self.project(deep), skip.shape[2:])
+        deep, mask = resize(self.project(deep), skip.shape[2:]), mask.to(skip.dtype)
         even = len(set(self.widths)) == 1
         groups = self._normalised_together if even and is_eager_cpu(skip) else self._one_by_one
         x = torch.cat(groups(deep, skip, mask), 1)

@@ -4,6 +4,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from nnunetv2_ext.architectures.precision import norm_in_input_dtype
+
 
 class ChannelLayerNorm(nn.Module):
     """Layer normalisation over the channels, at each position by itself (ConvNeXt, arXiv 2201.03545).
@@ -23,5 +25,6 @@ class ChannelLayerNorm(nn.Module):
         self.eps = eps
 
     def forward(self, x: Tensor) -> Tensor:
-        normalised = functional.layer_norm(x.movedim(1, -1), self.weight.shape, self.weight, self.bias, self.eps)
+        rows = x.movedim(1, -1)
+        normalised = norm_in_input_dtype(functional.layer_norm, rows, self.weight.shape, self.weight, self.bias, self.eps)
         return normalised.movedim(-1, 1)

@@ -2,8 +2,8 @@
 
 from collections.abc import Sequence
 
+import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from nnunetv2_ext.architectures.blocks.layer_norm import ChannelLayerNorm
 from nnunetv2_ext.architectures.operations import operations, per_axis
@@ -14,8 +14,12 @@ LENGTHS = (7, 11, 21)
 
 
 def of_length_one(x: Tensor) -> Tensor:
-    """``x`` over its Euclidean length along the last axis, which half precision would overflow."""
-    return functional.normalize(at_least_single(x), dim=-1).to(x.dtype)
+    """``x`` over its Euclidean length along the last axis, which is computed in float32, as half precision would overflow.
+
+    ``functional.normalize`` in float32 would be the same, but keep a float32 copy of x for the backward.
+    """
+    length = torch.linalg.vector_norm(x, dim=-1, keepdim=True, dtype=torch.promote_types(x.dtype, torch.float32))
+    return (x / length.clamp_min(1e-12)).to(x.dtype)
 
 
 class Strips(nn.Module):

@@ -1,16 +1,16 @@
 """Attention along one axis, with a position embedding, with a gated one, or without."""
 
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint
 
 from nnunetv2_ext.architectures.medical_transformer.attention_gates import AttentionGates
 from nnunetv2_ext.architectures.medical_transformer.similarity_norm import SimilarityNorm
 from nnunetv2_ext.architectures.operations import operations, per_axis, resize
 from nnunetv2_ext.architectures.precision import at_least_single, without_autocast
+from nnunetv2_ext.architectures.recompute.modes import run_again_in_backward
 from nnunetv2_ext.errors import PlanError
 
 Position = Literal["with", "gated", "without"]
@@ -98,10 +98,9 @@ class AxialAttention(nn.Module):
         projected = self.project_norm(self.project(x)).movedim(1, -1).movedim(1 + self.axis, -1)
         rows = projected.flatten(0, -3).unflatten(1, (self.heads, -1))
         with without_autocast(x.device):
-            attended = self._attend_all(at_least_single(rows))
-            output = self.output_norm(attended.flatten(1, -2))
-        # The two terms of a channel, values and position, are neighbours.
-        output = output.unflatten(1, (self.heads * self.head_channels, -1)).sum(2)
+            output = self.output_norm(self._attend_all(rows).flatten(1, -2))
+            # The two terms of a channel, values and position, are neighbours.
+            output = output.unflatten(1, (self.heads * self.head_channels, -1)).sum(2)
         return self.pool(output.unflatten(0, projected.shape[:-2]).movedim(-1, 1 + self.axis).movedim(-1, 1))
 
     def _attend_all(self, rows: Tensor) -> Tensor:
@@ -119,7 +118,7 @@ class AxialAttention(nn.Module):
         if len(rows) <= at_once:
             return attend(queries, keys, values, factors, embeddings)
         pieces = zip(*(x.split(at_once) for x in (queries, keys, values)), strict=True)
-        return torch.cat([attend_again_in_backward(*piece, factors, embeddings) for piece in pieces])
+        return torch.cat([run_again_in_backward(attend, *piece, factors, embeddings) for piece in pieces])
 
 
 def by_pair(embedding: Tensor, length: int) -> Tensor:
@@ -144,8 +143,10 @@ def attend(
     Shape:
         queries and keys ``(rows, heads, d, L)``, values ``(rows, heads, c, L)``, factors ``(terms, heads)``, embeddings of
         queries and keys ``(d, L, L)`` and of values ``(c, L, L)``, to ``(rows, heads, c, terms, L)``, where the terms are the
-        values and, if there are embeddings, their position.
+        values and, if there are embeddings, their position. Half precision is attended to in float32.
     """
+    dtype = values.dtype
+    queries, keys, values = at_least_single(queries), at_least_single(keys), at_least_single(values)
     factors = factors[..., None, None]
     logits = torch.einsum("rhdi,rhdj->rhij", queries * factors[0], keys)
     if embeddings is not None:
@@ -155,14 +156,4 @@ def attend(
     terms = [torch.einsum("rhij,rhcj->rhci", weights, values)]
     if embeddings is not None:
         terms.append(torch.einsum("rhij,cij->rhci", weights, embeddings[2]))
-    return torch.stack(terms, 3)
-
-
-def attend_again_in_backward(*arguments: Any) -> Tensor:
-    """``attend``, keeping nothing but its arguments for the backward, which computes it once more.
-
-    It keeps no statistics and draws no random numbers, so computing it twice changes nothing.
-    """
-    if not torch.is_grad_enabled():
-        return attend(*arguments)
-    return checkpoint(attend, *arguments, use_reentrant=False, preserve_rng_state=False)
+    return torch.stack(terms, 3).to(dtype)

@@ -3,6 +3,10 @@
 import torch
 from torch import Tensor, nn
 
+from nnunetv2_ext.architectures.precision import at_least_single
+from nnunetv2_ext.architectures.processes import average_over_processes
+from nnunetv2_ext.architectures.recompute.modes import run_again_in_backward
+
 
 class SimilarityNorm(nn.Module):
     """Batch normalisation of the similarities of an axial attention, as factors for them (arXiv 2102.10662).
@@ -15,7 +19,7 @@ class SimilarityNorm(nn.Module):
     works on the maps afterwards can take them in pieces.
 
     Differs from the paper: no bias and no running mean, which don't change the output. In distributed training the statistics
-    are those of the device.
+    are over the batches of all processes, as nnU-Net makes those of every BatchNorm.
 
     Args:
         terms: number of maps, 1 or 3.
@@ -36,29 +40,40 @@ class SimilarityNorm(nn.Module):
     def forward(
         self, queries: Tensor, keys: Tensor, embeddings: tuple[Tensor, Tensor] | None = None, gates: tuple[Tensor, ...] = ()
     ) -> Tensor:
-        variance = self._variance(queries, keys, embeddings) if self.training else None
         weight = self.weight.unflatten(0, (-1, self.heads))
-        if gates:
-            # A gate weighs its map before the norm.
-            gate = torch.stack((torch.ones_like(gates[0]), gates[0], gates[1])).unsqueeze(1)
-            weight = weight * gate
-            variance = None if variance is None else variance * gate.square()
-        if variance is None:
-            variance = self.running_var.unflatten(0, (-1, self.heads))
-        else:
-            self._remember(variance.detach().flatten(), count=queries.shape[0] * queries.shape[-1] ** 2)
+        # A gate weighs its map before the norm.
+        gate = torch.stack((torch.ones_like(gates[0]), gates[0], gates[1])).unsqueeze(1) if gates else None
+        weight = weight if gate is None else weight * gate
+        if not self.training:
+            return weight * torch.rsqrt(self.running_var.unflatten(0, (-1, self.heads)) + self.eps)
+        variance, count = self._variance(queries, keys, embeddings)
+        variance = variance if gate is None else variance * gate.square()
+        self._update_running_variance(variance.detach().flatten(), count)
         return weight * torch.rsqrt(variance + self.eps)
 
-    def _variance(self, queries: Tensor, keys: Tensor, embeddings: tuple[Tensor, Tensor] | None) -> Tensor:
-        moments = [content_moments(queries, keys)]
-        if embeddings is not None:
-            moments += [position_moments(queries, embeddings[0]), position_moments(keys, embeddings[1])]
-        # Rounding may take a variance of zero below it.
-        return torch.stack([square - mean.square() for mean, square in moments]).clamp_min(0)
+    def _variance(self, queries: Tensor, keys: Tensor, embeddings: tuple[Tensor, Tensor] | None) -> tuple[Tensor, Tensor]:
+        """The variance ``(terms, heads)`` of the maps of all processes, and the number of entries in each."""
+        moments = run_again_in_backward(similarity_moments, queries, keys, embeddings)
+        moments, count = average_over_processes(moments, queries.shape[0] * queries.shape[-1] ** 2)
+        mean, square = moments.unbind(1)
+        return (square - mean.square()).clamp_min(0), count  # rounding may take a variance of zero below it
 
-    def _remember(self, variance: Tensor, count: int) -> None:
-        unbiased = variance * (count / max(1, count - 1))
+    @torch.no_grad()
+    def _update_running_variance(self, variance: Tensor, count: Tensor) -> None:
+        unbiased = variance * (count / (count - 1).clamp_min(1))
         self.running_var.lerp_(unbiased.to(self.running_var.dtype), self.momentum)
+
+
+def similarity_moments(queries: Tensor, keys: Tensor, embeddings: tuple[Tensor, Tensor] | None = None) -> Tensor:
+    """Mean and mean square of every map ``(terms, 2, heads)``, in float32 at least.
+
+    Its intermediate results are larger than queries and keys, and cheaper than the attention that follows.
+    """
+    queries, keys = at_least_single(queries), at_least_single(keys)
+    moments = [content_moments(queries, keys)]
+    if embeddings is not None:
+        moments += [position_moments(queries, embeddings[0]), position_moments(keys, embeddings[1])]
+    return torch.stack([torch.stack(pair) for pair in moments])
 
 
 def content_moments(queries: Tensor, keys: Tensor) -> tuple[Tensor, Tensor]:

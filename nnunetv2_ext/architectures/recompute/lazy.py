@@ -85,7 +85,7 @@ def weighted_sum(weigh: Callable[[Tensor], Tensor], parameters: Tensors, inputs:
 def plain_weighted_sum(weigh: Callable[[Tensor], Tensor], inputs: Tensors) -> Tensor:
     """The same in ordinary operations."""
     weights: Any = weigh(sum(x.flatten(2).mean(-1) for x in inputs))  # type: ignore[arg-type]
-    return sum(broadcast(weights[:, index : index + 1], x) * x for index, x in enumerate(inputs))  # type: ignore[return-value]
+    return sum(broadcast(weights[:, index : index + 1].to(x.dtype), x) * x for index, x in enumerate(inputs))  # type: ignore[return-value]
 
 
 def checkpointed(function: Callable[..., Any], tensors: Tensors) -> Any:

@@ -7,10 +7,11 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
+from torch.utils.checkpoint import checkpoint
 
 from nnunetv2_ext.architectures.cpu.dispatch import is_eager_cpu
 from nnunetv2_ext.architectures.precision import restored_autocast
-from nnunetv2_ext.architectures.recompute.lazy import checkpointed
+from nnunetv2_ext.architectures.recompute.lazy import LazyMap, checkpointed, materialize
 
 Recompute = Literal["none", "selective", "full"]
 
@@ -22,7 +23,8 @@ def run_block(
 
     Without a backward there is nothing to recompute; on a CPU the lazy implementation is then the faster one. Under
     ``torch.compile`` the compiler is told what to recompute. Its debugging backend ``"eager"`` would update running statistics
-    twice, and fails in the backward (``"aot_eager"`` works).
+    twice, and fails in the backward (``"aot_eager"`` works). A block with a SyncBatchNorm, which no compiler can trace, runs
+    eagerly: the compiler would have to interrupt the region that it is told to recompute, and would run the norm twice.
 
     Args:
         recompute: ``"none"`` calls ``plain``; ``"selective"`` calls ``lazy``; ``"full"`` calls ``lazy``, keeps the inputs
@@ -37,12 +39,32 @@ def run_block(
     if not (module.training and torch.is_grad_enabled()):
         is_cpu_inference = not torch.is_grad_enabled() and is_eager_cpu(inputs[0])
         return (lazy if is_cpu_inference else plain)(*inputs)
+    if torch.compiler.is_compiling() and any(isinstance(m, nn.SyncBatchNorm) for m in module.modules()):
+        return _run_eagerly(recompute, module, plain, lazy, *inputs)
     if recompute == "full" and torch.compiler.is_compiling():
         return checkpointed(plain, inputs)
     if recompute == "full":
         parameters = [parameter for parameter in module.parameters() if parameter.requires_grad]
         return _RecomputedBlock.apply(lazy, module, len(inputs), *inputs, *parameters)
     return lazy(*inputs)
+
+
+def run_again_in_backward(function: Callable[..., Any], *arguments: Any) -> Any:
+    """``function(*arguments)``, which is called again in the backward, so that autograd keeps its arguments alone.
+
+    Args:
+        function: it may neither draw random numbers nor update statistics.
+        arguments: tensors, or whatever else it takes.
+    """
+    if not torch.is_grad_enabled():
+        return function(*arguments)
+    return checkpoint(function, *arguments, use_reentrant=False, preserve_rng_state=False)
+
+
+@torch.compiler.disable
+def _run_eagerly(*arguments: Any) -> Any:
+    output = run_block(*arguments)
+    return materialize(output) if isinstance(output, LazyMap) else output  # compiled code takes no lazy map
 
 
 class _RecomputedBlock(torch.autograd.Function):
@@ -67,7 +89,7 @@ class _RecomputedBlock(torch.autograd.Function):
             tensor.detach().requires_grad_(need)
             for tensor, need in zip(ctx.saved_tensors, ctx.needs_input_grad[3:], strict=False)
         ]
-        with torch.enable_grad(), ctx.autocast(), _frozen_statistics(ctx.module), _with_random_state(ctx.random_state):
+        with torch.enable_grad(), ctx.autocast(), _spare_buffers(ctx.module), _with_random_state(ctx.random_state):
             out = ctx.function(*inputs)
         differentiable = [tensor for tensor in (*inputs, *ctx.parameters) if tensor.requires_grad]
         grads = iter(torch.autograd.grad(out, differentiable, grad_outputs, allow_unused=True))
@@ -96,12 +118,13 @@ def _with_random_state(state: tuple[torch.device, Tensor, Tensor | None] | None)
 
 
 @contextmanager
-def _frozen_statistics(module: nn.Module) -> Iterator[None]:
-    norms = [m for m in module.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm) and m.track_running_stats]
-    for norm in norms:
-        norm.track_running_stats = False
+def _spare_buffers(module: nn.Module) -> Iterator[None]:
+    """Puts copies in the place of all buffers, which take the updates of running statistics and are thrown away."""
+    buffers = [(m, name, buffer) for m in module.modules() for name, buffer in m.named_buffers(recurse=False)]
+    for owner, name, buffer in buffers:
+        setattr(owner, name, buffer.clone())
     try:
         yield
     finally:
-        for norm in norms:
-            norm.track_running_stats = True
+        for owner, name, buffer in buffers:
+            setattr(owner, name, buffer)

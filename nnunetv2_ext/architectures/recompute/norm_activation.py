@@ -4,9 +4,11 @@ from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor, distributed, nn
 from torch.nn import functional
 
+from nnunetv2_ext.architectures.precision import at_least_single
+from nnunetv2_ext.architectures.processes import averages_of_sums, combined_statistics, is_distributed
 from nnunetv2_ext.architectures.recompute.lazy import FeatureMap, LazyMap, TracedMap, convolve, materialize
 from nnunetv2_ext.architectures.recompute.producers import (
     GradientOf,
@@ -18,7 +20,7 @@ from nnunetv2_ext.architectures.recompute.producers import (
     take,
 )
 
-BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
+BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
 INSTANCE_NORMS = (nn.InstanceNorm1d, nn.InstanceNorm2d, nn.InstanceNorm3d)
 UNITS = (("conv", "norm", "activation"), ("conv", "norm", "nonlinearity"))
 
@@ -39,24 +41,49 @@ def lazy_chain(blocks: Any, x: FeatureMap) -> FeatureMap:
 def norm_activation(x: Tensor, norm: Any, activation: nn.Module) -> FeatureMap:
     """``activation(norm(x))``, lazily if both are known to work channel by channel, else by calling the modules.
 
-    The running statistics of a BatchNorm are updated here, once, however often the map is computed.
+    The running statistics of a BatchNorm are updated here, once, however often the map is computed. Those of a SyncBatchNorm
+    are over all processes.
     """
     if torch.compiler.is_compiling() and norm is not None:
-        return TracedMap(lambda x: activation(norm(x)), (x,))
+        return _traced(x, norm, activation)
     slope = _slope(activation)
-    instance = type(norm) in INSTANCE_NORMS
+    instance, group = type(norm) in INSTANCE_NORMS, _process_group(norm)
     values = x[0, 0].numel() if instance else x[:, 0].numel()
-    if slope is None or type(norm) not in (*BATCH_NORMS, *INSTANCE_NORMS) or values == 1:
+    if slope is None or type(norm) not in (*BATCH_NORMS, *INSTANCE_NORMS) or (values == 1 and group is None):
         return activation(x if norm is None else norm(x))
     if norm.track_running_stats and (instance or not norm.training):
         return activation(norm(x))
     mean, variance = statistics(x, instance=instance)
+    count: int | Tensor = values
+    if group is not None:
+        mean, variance, count = combined_statistics(mean, variance, values, group)
     if not instance and norm.track_running_stats:
-        _update_running_statistics(norm, mean, variance, values)
+        _update_running_statistics(norm, mean, variance, count)
     learned = [] if norm.weight is None else [norm.weight, norm.bias]
     learned += [slope] if isinstance(slope, Tensor) else []
-    producer = NormActivation(1, norm.weight is not None, None if isinstance(slope, Tensor) else slope)
+    producer = NormActivation(1, norm.weight is not None, None if isinstance(slope, Tensor) else slope, group)
     return LazyMap(producer, (x, mean, (variance + norm.eps).rsqrt(), *learned))
+
+
+def _traced(x: Tensor, norm: Any, activation: nn.Module) -> TracedMap:
+    """For a compiler. A BatchNorm leaves its running statistics alone, as the map may be computed for several operations."""
+    if type(norm) not in BATCH_NORMS or not (norm.training and norm.track_running_stats):
+        return TracedMap(lambda x: activation(norm(x)), (x,))
+    with torch.no_grad():
+        variance, mean = torch.var_mean(at_least_single(x), [0, *range(2, x.dim())], correction=0)
+        _update_running_statistics(norm, mean, variance, x[:, 0].numel())
+
+    def compute(x: Tensor) -> Tensor:
+        return activation(functional.batch_norm(x, None, None, norm.weight, norm.bias, training=True, eps=norm.eps))
+
+    return TracedMap(compute, (x,))
+
+
+def _process_group(norm: Any) -> Any:
+    """The processes over which a norm in training takes its statistics, None for this one alone."""
+    if type(norm) is not nn.SyncBatchNorm or not norm.training or not is_distributed(norm.process_group):
+        return None
+    return norm.process_group or distributed.group.WORLD
 
 
 @torch.no_grad()
@@ -72,11 +99,11 @@ def statistics(x: Tensor, *, instance: bool) -> tuple[Tensor, Tensor]:
 
 
 @torch.no_grad()
-def _update_running_statistics(norm: Any, mean: Tensor, variance: Tensor, count: int) -> None:
+def _update_running_statistics(norm: Any, mean: Tensor, variance: Tensor, count: int | Tensor) -> None:
     norm.num_batches_tracked.add_(1)
     momentum = 1.0 / float(norm.num_batches_tracked) if norm.momentum is None else norm.momentum
     norm.running_mean.lerp_(mean.to(norm.running_mean.dtype), momentum)
-    norm.running_var.lerp_(variance.to(norm.running_var.dtype) * (count / (count - 1)), momentum)
+    norm.running_var.lerp_((variance * (count / (count - 1))).to(norm.running_var.dtype), momentum)
 
 
 def _slope(activation: Any) -> float | Tensor | None:
@@ -110,12 +137,14 @@ class NormActivation:
         count: number of maps.
         affine: whether there are weight and bias.
         slope: the slope below zero, None if it is learned.
+        group: of processes, if the statistics are over the batches of all of them.
     """
 
-    def __init__(self, count: int, affine: bool, slope: float | None) -> None:
+    def __init__(self, count: int, affine: bool, slope: float | None, group: Any = None) -> None:
         self.count = count
         self.affine = affine
         self.slope = slope
+        self.group = group
 
     def compute(self, tensors: Tensors, chunk: slice) -> Tensor:
         arguments = self._arguments(tensors)
@@ -147,7 +176,9 @@ class NormActivation:
                 grad_slope = grad_slope + below.sum([0, *range(2, first.dim())])
             take(grad_maps[0], chunk).copy_(grad_chunk)
         values = first[0, 0].numel() * (1 if instance else len(first))
-        coefficients = [self._coefficients(arguments, index, sums / values, products[index] / values) for index in indices]
+        totals = torch.stack((sums, *products))
+        averages = totals / values if self.group is None else averages_of_sums(totals, values, self.group)[0]
+        coefficients = [self._coefficients(arguments, index, averages[0], averages[1 + index]) for index in indices]
         for chunk in chunks(first):
             grad_chunk = take(grad_maps[0], chunk)
             for index in reversed(indices):  # until its turn, the first map's gradient holds the one behind the norm

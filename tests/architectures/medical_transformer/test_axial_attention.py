@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import nn
 
-from nnunetv2_ext.architectures.medical_transformer.axial_attention import POSITIONS, AxialAttention, by_pair
+from nnunetv2_ext.architectures.medical_transformer.axial_attention import POSITIONS, AxialAttention, attend, by_pair
 from nnunetv2_ext.errors import PlanError
 
 every_position = pytest.mark.parametrize("position", POSITIONS)
@@ -195,14 +195,14 @@ def test_large_activations_stay_finite_in_half_precision(position, dtype):
     assert all(parameter.grad.isfinite().all() for parameter in module.parameters())
 
 
-def test_similarities_are_in_single_precision_in_mixed_precision_and_double_stays_double():
-    seen = []
-    module = attention().float()
-    module.similarity_norm.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0].dtype))
-    with torch.autocast("cpu", dtype=torch.bfloat16):
-        module(volume(4, 5, 6).float())
-    assert module.double()(volume(4, 5, 6)).dtype == torch.float64
-    assert seen == [torch.float32, torch.float64]
+def test_half_precision_is_attended_to_in_single_and_double_stays_double():
+    torch.manual_seed(0)
+    queries, keys, values = (torch.randn(3, 2, channels, 5) for channels in (2, 2, 4))
+    factors = torch.full((1, 2), 3.0)
+    half = [x.half() for x in (queries, keys, values)]
+    in_single = attend(*(x.float() for x in half), factors)
+    torch.testing.assert_close(attend(*half, factors), in_single.half(), rtol=0, atol=0)
+    assert attention().double()(volume(4, 5, 6)).dtype == torch.float64
 
 
 @every_position

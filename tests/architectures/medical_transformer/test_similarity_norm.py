@@ -2,7 +2,12 @@ import pytest
 import torch
 from torch import nn
 
-from nnunetv2_ext.architectures.medical_transformer.similarity_norm import SimilarityNorm, content_moments, position_moments
+from nnunetv2_ext.architectures.medical_transformer.similarity_norm import (
+    SimilarityNorm,
+    content_moments,
+    position_moments,
+    similarity_moments,
+)
 
 
 def random(*shape: int) -> torch.Tensor:
@@ -42,3 +47,11 @@ def test_single_precision_is_enough_away_from_zero():
     queries, keys = random(64, 2, 4, 16) + 3, random(64, 2, 4, 16) - 2
     single = SimilarityNorm(1, 2)(queries.float(), keys.float())
     torch.testing.assert_close(single.double(), SimilarityNorm(1, 2).double()(queries, keys), rtol=1e-4, atol=0)
+
+
+def test_moments_of_half_precision_are_in_single():
+    queries, keys, embedding = random(7, 2, 3, 5).half(), random(7, 2, 3, 5).half() * 300, random(3, 5, 5).float()
+    moments = similarity_moments(queries, keys, (embedding, embedding))
+    assert moments.dtype == torch.float32
+    assert moments.isfinite().all()
+    torch.testing.assert_close(moments, similarity_moments(queries.float(), keys.float(), (embedding, embedding)))
