@@ -1,9 +1,9 @@
 """The trained models of a dataset: descriptions and checkpoints, read without loading them."""
 
-import importlib.metadata
 from collections.abc import Iterator
 from pathlib import Path
 
+import nnunetv2_ext
 from nnunetv2_ext.descriptions.dataset_json import check_dataset_json
 from nnunetv2_ext.descriptions.json_file import read_json_file
 from nnunetv2_ext.descriptions.plans_json import check_plans
@@ -72,7 +72,6 @@ def _checkpoint_checks(file: Path, trainer: str) -> Iterator[Check]:
 def _version_checks(title: str, file: Path, checkpoint: Checkpoint) -> Iterator[Check]:
     """Weights of another release usually load; a major release may change a network."""
     written = checkpoint.versions.get("nnunetv2_ext")
-    installed = importlib.metadata.version("nnunetv2-ext")
-    if written and written != installed:
-        found = f"{file} was written by nnunetv2-ext {written}, {installed} is installed"
+    if written and written != nnunetv2_ext.__version__:
+        found = f"{file} was written by nnunetv2-ext {written}, {nnunetv2_ext.__version__} is installed"
         yield Check(title, "warning", found, f"if it doesn't load: pip install nnunetv2-ext=={written}")
