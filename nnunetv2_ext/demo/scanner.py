@@ -8,7 +8,7 @@ far from it is as dark as grey matter near it. Which is which can be told from w
 import numpy as np
 from numpy.typing import NDArray
 
-FALL_OFF = 0.6
+FALL_OFF = 0.5
 """of the coil's sensitivity from the middle of a crop to its side, as a natural logarithm"""
 
 
@@ -23,7 +23,7 @@ def scan(image: NDArray[np.float32], generator: np.random.Generator) -> NDArray[
 
 
 def _sensitivity(shape: tuple[int, ...], generator: np.random.Generator) -> NDArray[np.float64]:
-    """Falls off along a random direction, from some 2 at one end to 0.5 at the other."""
+    """Falls off along a random direction, from some 1.9 at one end to 0.5 at the other."""
     direction = generator.standard_normal(len(shape))
     direction /= np.linalg.norm(direction)
     axes = np.meshgrid(*(np.linspace(-1, 1, size) for size in shape), indexing="ij")
