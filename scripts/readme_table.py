@@ -1,13 +1,20 @@
-"""Writes the tables of presets from the code: python scripts/readme_table.py [--check]
+"""Writes the tables of presets from the code: python scripts/readme_table.py [--check | --time]
 
 The README gets the networks, docs/cost.md these and all their ablations. With --check nothing is written, and the exit status
-is 1 if a table is not what the code gives.
+is 1 if a table is not what the code gives. With --time the seconds of a prediction on this CPU are measured first, and
+kept in docs/cpu-seconds.json.
 """
 
+import json
+import platform
 import sys
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
+from typing import Any
+
+import torch
+from torch.utils.benchmark import Timer
 
 from nnunetv2_ext.presets import OURS
 from nnunetv2_ext.presets.preset import Preset
@@ -16,7 +23,9 @@ from nnunetv2_ext.profiling.count import Counts, count
 from nnunetv2_ext.trainers.names import PREFIX
 
 ROOT = Path(__file__).parent.parent
+SECONDS = ROOT / "docs/cpu-seconds.json"
 PATCH = (128, 128, 128)
+TIMED_PATCH = (64, 64, 64)
 STOCK = Preset("stock", "nnU-Net's PlainConvUNet", network="stock")
 EXPLANATION = (
     "GFLOPs are those of a forward at batch 1 (two per multiply-add, convolutions and matrix products); memory is the peak of "
@@ -32,14 +41,20 @@ def counted() -> dict[str, Counts]:
 
 
 def networks(counts: Mapping[str, Counts]) -> str:
-    """The networks themselves, which are the first of their presets."""
-    first = {row.architecture: row for row in reversed(OURS)}
-    return _table([STOCK, *(row for row in OURS if first[row.architecture] is row)], counts)
+    """The networks themselves, which are the first of their presets, and their seconds on a CPU."""
+    measured: dict[str, Any] = json.loads(SECONDS.read_text())
+    lines, explanation = _lines([STOCK, *_networks()], counts), f"{EXPLANATION} CPU: seconds of a forward of one"
+    lines[0] += " CPU |"
+    lines[1] += "---:|"
+    for index, row in enumerate((STOCK, *_networks()), 2):
+        lines[index] += f" {measured['seconds'][row.name]:.2f} s |"
+    patch = "x".join(map(str, TIMED_PATCH))
+    return _with_explanation(lines, f"{explanation} {patch} patch in float32 on {measured['machine']}.")
 
 
 def presets(counts: Mapping[str, Counts]) -> str:
     """All presets."""
-    return _table([STOCK, *OURS], counts)
+    return _with_explanation(_lines([STOCK, *OURS], counts), EXPLANATION)
 
 
 TABLES: dict[str, tuple[Path, Callable[[Mapping[str, Counts]], str]]] = {
@@ -48,11 +63,19 @@ TABLES: dict[str, tuple[Path, Callable[[Mapping[str, Counts]], str]]] = {
 }
 
 
-def _table(rows: list[Preset], counts: Mapping[str, Counts]) -> str:
+def _networks() -> list[Preset]:
+    first = {row.architecture: row for row in reversed(OURS)}
+    return [row for row in OURS if first[row.architecture] is row]
+
+
+def _lines(rows: list[Preset], counts: Mapping[str, Counts]) -> list[str]:
     lines = ["| preset | what it is | parameters | GFLOPs | memory |", "|---|---|---:|---:|---:|"]
-    lines += map(partial(_row, counts=counts), rows)
+    return [*lines, *map(partial(_row, counts=counts), rows)]
+
+
+def _with_explanation(lines: list[str], explanation: str) -> str:
     patch = "x".join(map(str, PATCH))
-    return "\n".join([*lines, "", f"On nnU-Net's plan for a patch of {patch}, 1 channel, 2 classes. {EXPLANATION}"]) + "\n"
+    return "\n".join([*lines, "", f"On nnU-Net's plan for a patch of {patch}, 1 channel, 2 classes. {explanation}"]) + "\n"
 
 
 def _row(row: Preset, counts: Mapping[str, Counts]) -> str:
@@ -62,7 +85,29 @@ def _row(row: Preset, counts: Mapping[str, Counts]) -> str:
     return f"| {name} | {row.summary} | {ours.parameters / 1e6:.2f} M | {ours.gflops:,.1f} | {memory} |"
 
 
+def measure() -> None:
+    """Times a prediction of every network on all cores of the CPU: the median over a few seconds."""
+    case, patch = case_of_patch(TIMED_PATCH, channels=1, classes=2, batch_size=1), torch.randn(1, 1, *TIMED_PATCH)
+    seconds = {}
+    for row in (STOCK, *_networks()):
+        network = case.network(PREFIX + row.name.removeprefix("stock")).eval()
+        network.decoder.deep_supervision = False  # type: ignore[union-attr]
+        with torch.inference_mode():
+            network(patch)
+            timer = Timer("network(patch)", globals={"network": network, "patch": patch}, num_threads=torch.get_num_threads())
+            seconds[row.name] = timer.blocked_autorange(min_run_time=5).median
+    SECONDS.write_text(json.dumps({"machine": _machine(), "seconds": seconds}, indent=2) + "\n")
+
+
+def _machine() -> str:
+    names = [line for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name")]
+    model = names[0].split(":", 1)[1].strip() if names else platform.processor()
+    return f"{torch.get_num_threads()} cores of {model}, torch {torch.__version__.split('+')[0]}"
+
+
 def main(arguments: list[str]) -> int:
+    if arguments == ["--time"]:
+        measure()
     counts, outdated = counted(), 0
     for marker, (page, table) in TABLES.items():
         text, start, end = page.read_text(), f"<!-- {marker} -->\n", f"<!-- /{marker} -->\n"

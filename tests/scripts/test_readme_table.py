@@ -25,6 +25,7 @@ def test_the_readme_has_the_networks_and_the_docs_all_presets():
     assert "| `EGE` |" in networks
     assert "| `EGENoGAB` |" not in networks
     assert "| *stock nnU-Net* | nnU-Net's PlainConvUNet | 1.00 M | 2.0 | 1.0 GiB, 1.00x |" in networks
+    assert all(" s |" in line for line in networks.splitlines()[2 : networks.splitlines().index("")])
 
 
 @pytest.mark.parametrize("marker", readme_table.TABLES)
