@@ -1,4 +1,4 @@
-"""Datasets in the host's folders: what is missing is said in a sentence."""
+"""Datasets in nnU-Net's folders: what is missing is said in a sentence."""
 
 import os
 from pathlib import Path

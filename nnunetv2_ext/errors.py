@@ -16,7 +16,7 @@
     ├── ComparisonError       runs that can't be compared fairly; also a ValueError
     └── UnsafeFileError       a model file that is damaged or made to do harm; also a ValueError
 
-They derive from ``SystemExit`` because most of them are raised inside the host's commands, which catch nothing: Python then
+They derive from ``SystemExit`` because most of them are raised inside nnU-Net's commands, which catch nothing: Python then
 prints the sentence alone and exits with status 1, instead of a stack trace from the depths. In code they are caught like
 any other exception, since each also derives from an ordinary one.
 """

@@ -13,7 +13,7 @@ HOST_FOLDERS = {
     "nnUNet_preprocessed": "preprocessing and training",
     "nnUNet_results": "training and prediction",
 }
-"""the host's folders, and what it needs them for"""
+"""nnU-Net's folders, and what it needs them for"""
 
 
 def preset_folders() -> list[str]:

@@ -6,7 +6,7 @@ set -euo pipefail
 # Two workers share the tests; a pool of threads in each would only fight over the cores.
 export OMP_NUM_THREADS=1
 
-ensure_environment dev,demo
+ensure_environment dev,demo,monai
 step "Format" "$VENV_PYTHON" -m ruff format --check .
 step "Lint" "$VENV_PYTHON" -m ruff check .
 step "Types" "$VENV_PYTHON" -m mypy

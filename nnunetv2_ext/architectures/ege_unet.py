@@ -111,7 +111,7 @@ class EGEUNetDecoder(nn.Module):
     Shape:
         the encoder's maps and the size of the input to logits ``(N, num_classes, *size)``; with ``deep_supervision`` a list
         of the logits and the predictions at the resolution of stages 1 to n_stages - 2. The prediction at the coarsest
-        resolution, which the host has no target for, is trained through the bridge it feeds.
+        resolution, which nnU-Net has no target for, is trained through the bridge it feeds.
     """
 
     def __init__(
@@ -176,7 +176,7 @@ class EGEUNet(Network):
 
     Differs from the paper: nD; logits instead of sigmoids; the predictions that serve as masks have ``num_classes`` channels,
     brought to one by ``foreground_evidence``, where the paper's have one; the prediction at the coarsest resolution gets no
-    loss of its own, because the host has no target for it.
+    loss of its own, because nnU-Net has no target for it.
 
     Args:
         channels: one number per stage, divisible by 4; the published widths by default.

@@ -1,4 +1,4 @@
-"""What all networks share: the plan they are built from and the host's contract."""
+"""What all networks share: the plan they are built from and nnU-Net's contract."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -26,11 +26,11 @@ class Network(nn.Module):
 
     @staticmethod
     def initialize(module: nn.Module) -> None:
-        """The host's initialisation, applied to every submodule."""
+        """nnU-Net's initialisation, applied to every submodule."""
         InitWeights_He(1e-2)(module)
 
     def compute_conv_feature_map_size(self, input_size: Sequence[int]) -> int:
-        """What the host's planner estimates memory from: see ``nnunetv2_ext.memory.feature_map_size``.
+        """What nnU-Net's planner estimates memory from: see ``nnunetv2_ext.memory.feature_map_size``.
 
         Args:
             input_size: spatial size of the patch, without batch and channels.

@@ -24,7 +24,7 @@ CONFIGURATIONS = ("2d", "3d_fullres", "3d_lowres", "3d_cascade_fullres")
 def plan(dataset: str, preset: str, gpu_memory: float, configurations: tuple[str, ...], overwrite: bool, as_json: bool) -> None:
     """Write plans of a dataset for a preset and a GPU's memory.
 
-    Patch and batch are what the host's planner finds with the memory that the network really needs. The plans name the
+    Patch and batch are what nnU-Net's planner finds with the memory that the network really needs. The plans name the
     network, so every stock command and trainer of nnU-Net takes them with -p, without nnUNet_extTrainer.
     """
     from rich.console import Console
@@ -37,7 +37,7 @@ def plan(dataset: str, preset: str, gpu_memory: float, configurations: tuple[str
     with Console(stderr=True).status(f"Planning {preset} for {name}"), redirect_stdout(StringIO()):
         plans = write_plans(name, row, gpu_memory=gpu_memory, configurations=configurations, overwrite=overwrite)
 
-    # The host keeps configurations of other names that plans of that name already had.
+    # nnU-Net keeps configurations of other names that plans of that name already had.
     planned = {key: plans["configurations"][key] for key in configurations or CONFIGURATIONS if key in plans["configurations"]}
     without_data = [key for key in planned if not (folder / name / _identifier(plans, key)).is_dir()]
     lines = _next_lines(int(name[7:10]), row, plans_name(row), list(planned), without_data)

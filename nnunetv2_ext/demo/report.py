@@ -15,7 +15,7 @@ Scores = Mapping[str, float]
 
 
 def dice_per_class(summary: Path) -> dict[str, float]:
-    """Mean Dice of each class over all cases, out of the file that the host's evaluation writes."""
+    """Mean Dice of each class over all cases, out of the file that nnU-Net's evaluation writes."""
     means = json.loads(summary.read_text())["mean"]
     return {name: means[str(label)]["Dice"] for name, label in LABELS.items() if label}
 

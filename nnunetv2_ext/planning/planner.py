@@ -1,4 +1,4 @@
-"""Plans for a preset's network: the host's planner, with what this network needs in place of what a U-Net needs."""
+"""Plans for a preset's network: nnU-Net's planner, with what this network needs in place of what a U-Net needs."""
 
 from collections.abc import Collection, Mapping, Sequence
 from copy import deepcopy
@@ -24,16 +24,16 @@ STOCK_PLANS = "nnUNetPlans"
 
 
 class PresetPlanner(ExperimentPlanner):
-    """The host's default planner for a preset's network.
+    """nnU-Net's default planner for a preset's network.
 
-    The plans differ from the host's in the network and in what follows from its memory: patch, batch, and stages. They name
+    The plans differ from nnU-Net's in the network and in what follows from its memory: patch, batch, and stages. They name
     the network's class, so stock trainers train it and nnUNetv2_predict predicts with it, without nnUNet_extTrainer.
 
     Args:
-        arguments: as the host's planner takes them.
+        arguments: as nnU-Net's planner takes them.
         preset: whose network is planned for.
         configurations: the configurations to write, with those they build upon; all if empty.
-        options: as the host's planner takes them.
+        options: as nnU-Net's planner takes them.
     """
 
     def __init__(self, *arguments: Any, preset: Preset, configurations: Collection[str] = (), **options: Any) -> None:
@@ -43,11 +43,11 @@ class PresetPlanner(ExperimentPlanner):
         self._times_stock: float | None = None  # at the last patch that was counted
 
     def generate_data_identifier(self, configuration_name: str) -> str:
-        """The host's, so that its preprocessed data is used, but for 3d_lowres, whose spacing follows from the patch."""
+        """nnU-Net's, so that its preprocessed data is used, but for 3d_lowres, whose spacing follows from the patch."""
         plans = self.plans_identifier if configuration_name == "3d_lowres" else STOCK_PLANS
         return f"{plans}_{configuration_name}"
 
-    # The host's is a static method, but calls it on the planner, which knows the network.
+    # nnU-Net's is a static method, but calls it on the planner, which knows the network.
     def static_estimate_VRAM_usage(  # noqa: N802
         self,
         patch_size: Sequence[int],
@@ -57,7 +57,7 @@ class PresetPlanner(ExperimentPlanner):
         arch_kwargs: Mapping[str, Any],
         arch_kwargs_req_import: Sequence[str],
     ) -> int:
-        """What the network needs at this patch, in the host's unit.
+        """What the network needs at this patch, in nnU-Net's unit.
 
         Raises:
             PlanError: if the network can't be built for this patch or process it.
@@ -91,7 +91,7 @@ class PresetPlanner(ExperimentPlanner):
     def _is_far_too_large(self, estimate: float, dimensions: int) -> bool:
         """Whether it is more than twice what fits.
 
-        The host's search begins far above what fits and comes down in small steps, and counting takes a second or so for each.
+        nnU-Net's search begins far above what fits and comes down in small steps, and counting takes a second or so for each.
         """
         reference = self.UNet_reference_val_2d if dimensions == 2 else self.UNet_reference_val_3d
         batch = self.UNet_reference_val_corresp_bs_2d if dimensions == 2 else self.UNet_reference_val_corresp_bs_3d
@@ -99,7 +99,7 @@ class PresetPlanner(ExperimentPlanner):
         return estimate > 2 * fits
 
     def get_plans_for_configuration(self, *arguments: Any, **options: Any) -> dict[str, Any]:
-        """The host's, with the preset's network in it."""
+        """nnU-Net's, with the preset's network in it."""
         self._times_stock = None
         plan = super().get_plans_for_configuration(*arguments, **options)
         plan["architecture"] |= {
@@ -127,7 +127,7 @@ class PresetPlanner(ExperimentPlanner):
 
     def _configuration(self, plan: Mapping[str, Any]) -> ConfigurationManager:
         labels = LabelManager(self.dataset_json["labels"], self.dataset_json.get("regions_class_order"))
-        patch = [int(size) for size in plan["patch_size"]]  # numpy's, in the host's search
+        patch = [int(size) for size in plan["patch_size"]]  # numpy's, in nnU-Net's search
         return ConfigurationManager({**plan, "patch_size": patch, "region_based": labels.has_regions})
 
 
@@ -144,7 +144,7 @@ def write_plans(
     Args:
         dataset: the dataset's name.
         preset: whose network is planned for.
-        gpu_memory: memory to fit into, in the host's GB.
+        gpu_memory: memory to fit into, in nnU-Net's GB.
         configurations: the configurations to write, with those they build upon; all if empty.
         overwrite: whether plans of that name may be there already.
 

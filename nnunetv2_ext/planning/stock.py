@@ -1,4 +1,4 @@
-"""The plain U-Net that the host plans, for where there is no plans file: a patch given by hand, benchmarks, tests."""
+"""The plain U-Net that nnU-Net plans, for where there is no plans file: a patch given by hand, benchmarks, tests."""
 
 from collections.abc import Mapping, Sequence
 from pydoc import locate
@@ -10,7 +10,7 @@ from nnunetv2_ext.architectures.plan import PlanArguments
 def stock_architecture(
     features: Sequence[int], *, strides: Sequence[Sequence[int]], kernel_sizes: Sequence[Sequence[int]]
 ) -> dict[str, Any]:
-    """The ``architecture`` of a configuration in a plans file, as the host's default planner writes it.
+    """The ``architecture`` of a configuration in a plans file, as nnU-Net's default planner writes it.
 
     Args:
         features: channels of each stage.
@@ -43,7 +43,7 @@ def stock_architecture(
 def stock_arguments(
     architecture: Mapping[str, Any], *, input_channels: int, num_classes: int, deep_supervision: bool = True
 ) -> PlanArguments:
-    """What the host builds the network of an ``architecture`` with: its arguments, classes in place of their names."""
+    """What nnU-Net builds the network of an ``architecture`` with: its arguments, classes in place of their names."""
     arguments = dict(architecture["arch_kwargs"])
     for name in architecture["_kw_requires_import"]:
         arguments[name] = arguments[name] and locate(arguments[name])

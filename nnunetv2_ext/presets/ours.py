@@ -33,7 +33,7 @@ def _ege_unet(name: str, summary: str, **without: Any) -> Preset:
         optimizer=f"{_MIXINS}.optimizers.EGEUNetAdamWMixin",
         schedule=f"{_MIXINS}.schedules.OscillatingCosineMixin",
         loss=f"{_MIXINS}.ege_loss.EGELossMixin",
-        # An epoch of the authors is 188 to 236 iterations (1500 to 1886 images, batch 8), near the host's 250, and they train
+        # An epoch of the authors is 188 to 236 iterations (1500 to 1886 images, batch 8), near nnU-Net's 250, and they train
         # for 300: 56 to 71 thousand iterations. 250 epochs are 62 thousand, and end where the schedule is lowest.
         hyperparameters={"num_epochs": 250},
     )

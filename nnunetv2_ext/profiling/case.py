@@ -16,7 +16,7 @@ from nnunetv2_ext.errors import PlanError
 from nnunetv2_ext.planning.stock import stock_architecture
 from nnunetv2_ext.trainers.resolve import any_trainer_class
 
-# what the host's planner plans a U-Net with, in its constructor
+# what nnU-Net's planner plans a U-Net with, in its constructor
 SMALLEST_EDGE = 4
 BASE_FEATURES = 32
 MAX_FEATURES = {2: 512, 3: 320}
@@ -71,17 +71,17 @@ def case_of_dataset(dataset: str, configuration: str, plans_name: str) -> Case:
 
 
 def case_of_patch(patch: Sequence[int], *, channels: int, classes: int, batch_size: int) -> Case:
-    """A patch given by hand, with the stages that the host's rule gives it at a spacing that is the same on every axis.
+    """A patch given by hand, with the stages that nnU-Net's rule gives it at a spacing that is the same on every axis.
 
     Raises:
-        PlanError: if it has neither two nor three axes, or the host's rule would pad it.
+        PlanError: if it has neither two nor three axes, or nnU-Net's rule would pad it.
     """
     dimensions = len(patch)
     if dimensions not in MAX_FEATURES:
         raise PlanError(f"got a patch with {dimensions} axes, need 2 or 3")
     _, strides, kernels, fitting, _ = get_pool_and_conv_props([1.0] * dimensions, patch, SMALLEST_EDGE, 999999)
     if list(fitting) != list(patch):
-        raise PlanError(f"got a patch of {list(patch)}, which the host would pad: use {[int(size) for size in fitting]}")
+        raise PlanError(f"got a patch of {list(patch)}, which nnU-Net would pad: use {[int(size) for size in fitting]}")
     features = [min(BASE_FEATURES * 2**stage, MAX_FEATURES[dimensions]) for stage in range(len(strides))]
     architecture = stock_architecture(features, strides=strides, kernel_sizes=kernels)
     configuration = {"patch_size": list(patch), "batch_size": batch_size, "architecture": architecture}

@@ -1,1 +1,1 @@
-"""Trainers: mixins over the host's nnUNetTrainer, put together by name."""
+"""Trainers: mixins over nnU-Net's nnUNetTrainer, put together by name."""

@@ -8,7 +8,7 @@ import torch
 
 
 class Adan(timm.optim.Adan):
-    """Adan (arXiv 2208.06677) as adan-pytorch, the host's Adan, steps, without its loop over the parameters.
+    """Adan (arXiv 2208.06677) as adan-pytorch, nnU-Net's Adan, steps, without its loop over the parameters.
 
     timm's Adan is the same from the second step on, with the betas written as decay (0.98, 0.92, 0.99) instead of as update
     (0.02, 0.08, 0.01). In its first step adan-pytorch only remembers the gradient and applies the weight decay, and its moments

@@ -1,4 +1,4 @@
-"""What all of our trainers share, on top of the host's nnUNetTrainer."""
+"""What all of our trainers share, on top of nnU-Net's nnUNetTrainer."""
 
 from collections.abc import Mapping
 from typing import Any, ClassVar
@@ -32,8 +32,8 @@ HYPERPARAMETERS = (
 class ExtensionTrainer(DataChecksMixin, CheckpointsMixin, PretrainedWeightsMixin, NonFiniteMixin, CollapseMixin, RunCardMixin):
     """nnU-Net's trainer with a preset's network, and what keeps a long training safe.
 
-    A trainer is a subclass of this and of mixins, each of which overrides one hook of the host and calls super(). A class among
-    them may set ``hyperparameters``, attributes that the host's constructor sets; they are applied after it, base class first.
+    A trainer is a subclass of this and of mixins, each of which overrides one hook of nnU-Net and calls super(). A class among
+    them may set ``hyperparameters``, attributes that nnU-Net's constructor sets; they are applied after it, base class first.
     """
 
     hyperparameters: ClassVar[Mapping[str, Any]] = {}
@@ -41,7 +41,7 @@ class ExtensionTrainer(DataChecksMixin, CheckpointsMixin, PretrainedWeightsMixin
     """those of the hyperparameters that the trainer's name says"""
     batch_size_in_name: ClassVar[int | None] = None
 
-    # The host reads the names of these five arguments out of its own constructor's variables, so they can't be others.
+    # nnU-Net reads the names of these five arguments out of its own constructor's variables, so they can't be others.
     def __init__(
         self,
         plans: dict[str, Any],

@@ -24,10 +24,10 @@ class FullSizeSupervision(DeepSupervisionWrapper):
 
 
 class EGELossMixin(nnUNetTrainer):
-    """The loss of EGE-UNet (MICCAI 2023, arXiv 2307.08473), built from the host's.
+    """The loss of EGE-UNet (MICCAI 2023, arXiv 2307.08473), built from nnU-Net's.
 
-    The host's compound loss with the paper's Dice, per sample and smoothed by 1, of the output and of the masks at full size,
-    with the paper's weights. Labels, regions, the ignore label and compilation are the host's; no weight is zero, so
+    nnU-Net's compound loss with the paper's Dice, per sample and smoothed by 1, of the output and of the masks at full size,
+    with the paper's weights. Labels, regions, the ignore label and compilation are nnU-Net's; no weight is zero, so
     distributed training finds a gradient for every parameter, and Dice per sample has nothing to gather.
 
     Differs from the paper: several classes have a Dice each, averaged without the background, and cross-entropy in place of

@@ -24,7 +24,7 @@ class GatesMixin(nnUNetTrainer):
 
     @property
     def medical_transformer(self) -> MedicalTransformer:
-        """The network itself, inside of what the host wraps it in."""
+        """The network itself, inside of what nnU-Net wraps it in."""
         network = self.network.module if self.is_ddp else self.network
         return cast(MedicalTransformer, network._orig_mod if isinstance(network, OptimizedModule) else network)
 

@@ -1,4 +1,4 @@
-"""Losses in place of the host's sum of Dice and cross-entropy."""
+"""Losses in place of nnU-Net's sum of Dice and cross-entropy."""
 
 from typing import Any
 
@@ -8,12 +8,12 @@ from torch import nn
 
 
 def compound_loss(loss: nn.Module) -> Any:
-    """The host's Dice and cross-entropy, inside its deep supervision or not."""
+    """nnU-Net's Dice and cross-entropy, inside its deep supervision or not."""
     return loss.loss if isinstance(loss, DeepSupervisionWrapper) else loss
 
 
 class DiceLossMixin(nnUNetTrainer):
-    """Dice alone: the host's compound loss with no weight on the cross-entropy.
+    """Dice alone: nnU-Net's compound loss with no weight on the cross-entropy.
 
     Unlike the stock nnUNetTrainerDiceLoss it thereby honours the ignore label, and has the base class's handling of distributed
     training. Dice alone collapses easily; CEThenDiceLoss is the safer start.

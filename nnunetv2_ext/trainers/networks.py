@@ -18,7 +18,7 @@ from nnunetv2_ext.presets.user import place_of
 def plan_arguments(arch_kwargs: Mapping[str, Any]) -> dict[str, Any]:
     """The arguments of a plain U-Net in any stock plan's arch_kwargs.
 
-    A residual-encoder plan counts blocks where a plain one counts convolutions; its stages get two convolutions, as the host's
+    A residual-encoder plan counts blocks where a plain one counts convolutions; its stages get two convolutions, as nnU-Net's
     plain plans have. What a plan says about another network of ours is left out.
     """
     arguments = {name: value for name, value in arch_kwargs.items() if name in PlanArguments.__annotations__}

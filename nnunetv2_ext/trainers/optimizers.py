@@ -1,4 +1,4 @@
-"""Optimizers in place of the host's SGD."""
+"""Optimizers in place of nnU-Net's SGD."""
 
 from collections.abc import Mapping
 from typing import Any, ClassVar
@@ -9,7 +9,7 @@ from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 
 
 class AdanMixin(nnUNetTrainer):
-    """Adan (arXiv 2208.06677) with the settings of the host's nnUNetTrainerAdan: learning rate 1e-2, polynomial decay."""
+    """Adan (arXiv 2208.06677) with the settings of nnU-Net's nnUNetTrainerAdan: learning rate 1e-2, polynomial decay."""
 
     def configure_optimizers(self) -> tuple[torch.optim.Optimizer, Any]:
         from nnunetv2_ext.trainers.adan import Adan  # here, because timm takes seconds to import
@@ -21,8 +21,8 @@ class AdanMixin(nnUNetTrainer):
 class AdamWMixin(nnUNetTrainer):
     """AdamW (arXiv 1711.05101) with polynomial decay.
 
-    The learning rate is what the host's maintainers use AdamW with for attention networks (1e-4 to 3e-4); the weight decay is
-    AdamW's own default, since it acts apart from the gradient and the host's 3e-5 is meant for SGD.
+    The learning rate is what nnU-Net's maintainers use AdamW with for attention networks (1e-4 to 3e-4); the weight decay is
+    AdamW's own default, since it acts apart from the gradient and nnU-Net's 3e-5 is meant for SGD.
     """
 
     hyperparameters: ClassVar[Mapping[str, Any]] = {"initial_lr": 3e-4, "weight_decay": 1e-2}

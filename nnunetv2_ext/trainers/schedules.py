@@ -1,6 +1,6 @@
-"""Learning rate schedules in place of the host's polynomial decay.
+"""Learning rate schedules in place of nnU-Net's polynomial decay.
 
-The host calls ``lr_scheduler.step(epoch)`` at the start of each epoch, so a schedule follows from the epoch alone and a
+nnU-Net calls ``lr_scheduler.step(epoch)`` at the start of each epoch, so a schedule follows from the epoch alone and a
 continued training takes up where it was.
 """
 
@@ -15,7 +15,7 @@ WARM_UP_SHARE = 0.05
 
 
 def warm_up_then_polynomial(epoch: int, *, epochs: int) -> float:
-    """The share of the initial learning rate: linear over the first twentieth of the epochs, then the host's decay."""
+    """The share of the initial learning rate: linear over the first twentieth of the epochs, then nnU-Net's decay."""
     warm_up = max(1, round(WARM_UP_SHARE * epochs))
     if epoch < warm_up:
         return (epoch + 1) / (warm_up + 1)
@@ -34,7 +34,7 @@ class OscillatingCosineMixin(nnUNetTrainer):
     """EGE-UNet's schedule: cosine annealing to 1e-5 and back, five half periods in a training.
 
     The authors have a half period of 50 of their 300 epochs, so that they end at the highest learning rate and keep the epoch
-    that validated best. The host keeps the last epoch, so ours is made to end at the lowest: 250 epochs of five half periods,
+    that validated best. nnU-Net keeps the last epoch, so ours is made to end at the lowest: 250 epochs of five half periods,
     or in proportion.
     """
 
