@@ -1,7 +1,8 @@
-"""Tiny plans in the host's format: isotropic 3D, anisotropic 3D and 2D."""
+"""Tiny plans in nnU-Net's format: isotropic 3D, anisotropic 3D and 2D."""
 
 from typing import Any
 
+import pytest
 import torch
 from nnunetv2.utilities.plans_handling.plans_handler import ConfigurationManager
 
@@ -12,6 +13,12 @@ from nnunetv2_ext.trainers.networks import build_network
 
 OUR_PRESETS = [row.name for row in OURS]
 """without those of MONAI, whose networks have hundreds of layers and tests of their own"""
+NETWORKS = list({row.network: row.name for row in reversed(OURS)}.values())[::-1]
+"""the presets that are a network and no ablation"""
+every_preset = pytest.mark.parametrize(
+    "preset", [name if name in NETWORKS else pytest.param(name, marks=pytest.mark.slow) for name in OUR_PRESETS]
+)
+"""Ablations run the code of their network without a part; the fast tests leave them out."""
 
 
 def configuration(

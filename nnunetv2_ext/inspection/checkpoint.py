@@ -149,7 +149,9 @@ def _preset(trainer: Any) -> str | None:
 
 def _parameters(weights: Any) -> int | None:
     """Numbers in all tensors, buffers included; a tensor that two names share counts once."""
-    tensors = weights.items if isinstance(weights, Inert) else weights
+    tensors = weights
+    if isinstance(weights, Inert):  # an OrderedDict, built from a list of pairs or filled afterwards
+        tensors = {**dict(*weights.arguments), **weights.items}
     if not isinstance(tensors, dict):
         return None
     sizes: dict[Any, int] = {}

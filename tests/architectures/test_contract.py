@@ -15,21 +15,16 @@ from dynamic_network_architectures.architectures.unet import PlainConvUNet
 from torch.nn.parallel import DistributedDataParallel
 
 from nnunetv2_ext.errors import CheckpointError, InputSizeError
-from nnunetv2_ext.presets import OURS
-from tests.plans import CONFIGURATIONS, OUR_PRESETS, arguments, network
+from tests.plans import CONFIGURATIONS, NETWORKS, OUR_PRESETS, arguments, every_preset, network
 
-NETWORKS = list({row.network: row.name for row in reversed(OURS)}.values())[::-1]
 every_network = pytest.mark.parametrize("preset", NETWORKS)
-every_preset = pytest.mark.parametrize(
-    "preset", [name if name in NETWORKS else pytest.param(name, marks=pytest.mark.slow) for name in OUR_PRESETS]
-)
 every_plan = pytest.mark.parametrize("plan", CONFIGURATIONS)
 traced = pytest.mark.parametrize(  # tracing takes seconds
     ("preset", "plan"),
     [
-        *((name, "2d") for name in NETWORKS),
+        ("EGEUNet", "2d"),
         *(pytest.param(name, "3d_anisotropic", marks=pytest.mark.slow) for name in NETWORKS),
-        *(pytest.param(name, "2d", marks=pytest.mark.slow) for name in OUR_PRESETS if name not in NETWORKS),
+        *(pytest.param(name, "2d", marks=pytest.mark.slow) for name in OUR_PRESETS if name != "EGEUNet"),
     ],
 )
 
@@ -165,7 +160,7 @@ def test_bfloat16_is_finite_and_close(preset, plan, scale):
     assert scale > 1 or torch.corrcoef(torch.stack((ours.flatten(), expected.flatten())))[0, 1] > 0.9
 
 
-@every_network
+@pytest.mark.parametrize("preset", ["EGEUNet"])
 def test_memory_estimate_is_for_nnunet_and_grows_with_the_patch(preset):
     net = network(preset, "3d")
     size = CONFIGURATIONS["3d"]["patch_size"]

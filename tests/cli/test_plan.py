@@ -37,6 +37,7 @@ def test_it_writes_plans_and_says_what_to_type_next(command, small):
     assert f"nnUNetv2_train 7 2d 0 -p nnUNet{FIRST}Plans\n" in result.stdout
 
 
+@pytest.mark.slow
 def test_data_that_is_there_need_not_be_made(command, small):
     (small.preprocessed / "nnUNetPlans_2d").mkdir()
     result = json.loads(command("plan", "-d", "7", "-a", FIRST, "--json").stdout)
@@ -44,6 +45,7 @@ def test_data_that_is_there_need_not_be_made(command, small):
     assert result["next"] == [f"nnUNetv2_train 7 2d 0 -p nnUNet{FIRST}Plans"]
 
 
+@pytest.mark.slow
 def test_a_preset_with_a_recipe_is_trained_by_its_trainer(command, small, monkeypatch):
     first = PRESETS[FIRST]
     recipe = Preset(FIRST, first.summary, first.paper, first.network, first.arguments, first.plan_facts, optimizer="AdamW")

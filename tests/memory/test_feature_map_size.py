@@ -9,7 +9,7 @@ from nnunetv2_ext.memory.feature_map_size import feature_map_size
 from nnunetv2_ext.memory.step import step_memory
 from nnunetv2_ext.profiling.case import Case, case_of_patch
 from nnunetv2_ext.trainers.names import PREFIX
-from tests.plans import OUR_PRESETS
+from tests.plans import NETWORKS, OUR_PRESETS
 
 PATCHES = {"2d": (64, 64), "3d": (32, 32, 32), "3d_anisotropic": (8, 32, 32)}
 
@@ -41,8 +41,14 @@ def stock_numbers(plan: str) -> tuple[int, int]:
     return counted, int(network.compute_conv_feature_map_size(case.configuration.patch_size))
 
 
-@pytest.mark.parametrize("plan", ["2d", *(pytest.param(plan, marks=pytest.mark.slow) for plan in ("3d", "3d_anisotropic"))])
-@pytest.mark.parametrize("preset", OUR_PRESETS)
+@pytest.mark.parametrize(
+    ("preset", "plan"),
+    [
+        *((name, "2d") for name in ("EGE", "EGEUNet", "MCANet")),
+        *(pytest.param(name, plan, marks=pytest.mark.slow) for plan in ("3d", "3d_anisotropic") for name in NETWORKS),
+        *(pytest.param(name, "2d", marks=pytest.mark.slow) for name in OUR_PRESETS if name not in ("EGE", "EGEUNet", "MCANet")),
+    ],
+)
 def test_the_estimate_is_to_stocks_as_the_peak_is(preset, plan):
     case = case_of(plan)
     network = on_meta(case, PREFIX + preset)

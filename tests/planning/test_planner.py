@@ -12,9 +12,12 @@ import torch
 from nnunetv2_ext.errors import DatasetError, PlanError
 from nnunetv2_ext.planning.planner import PresetPlanner, plans_name, write_plans
 from nnunetv2_ext.presets import OURS, PRESETS
+from tests.plans import NETWORKS
 
 FIRST = next(iter(PRESETS.values()))
-every_preset = pytest.mark.parametrize("preset", OURS, ids=lambda row: row.name)
+every_preset = pytest.mark.parametrize(
+    "preset", [pytest.param(row, id=row.name, marks=[] if row.name in NETWORKS else pytest.mark.slow) for row in OURS]
+)
 AMPLE, TIGHT = 24, 0.5
 
 
@@ -48,6 +51,7 @@ def flat(value, path=()):
     return {path: value}
 
 
+@pytest.mark.slow
 def test_the_plans_differ_from_the_hosts_in_named_keys_alone(small):
     small.describe(labels={"background": 0, "whole": [1, 2], "part": [2]}, regions_class_order=[1, 2])
     stock = json.loads(json.dumps(small.plan_stock(AMPLE)))
@@ -129,6 +133,7 @@ def test_patches_that_are_far_too_large_need_not_be_counted(dataset, monkeypatch
     assert few < all_of_them
 
 
+@pytest.mark.slow
 def test_memory_that_no_patch_fits_into_is_said(small):
     with pytest.raises(PlanError, match=f"{FIRST.name} fits into 0.001 GB"):
         written(small, gpu_memory=0.001)

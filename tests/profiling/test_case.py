@@ -16,7 +16,7 @@ def test_a_patch_gets_the_stages_of_the_hosts_rule(patch, stages):
     assert made.configuration.network_arch_init_kwargs["n_stages"] == stages
 
 
-@pytest.mark.parametrize(("patch", "match"), [([64], "1 axes, need 2 or 3"), ([33, 64], r"host would pad: use \[40, 64\]")])
+@pytest.mark.parametrize(("patch", "match"), [([64], "1 axes, need 2 or 3"), ([33, 64], r"nnU-Net would pad: use \[40, 64\]")])
 def test_a_patch_that_the_host_would_not_plan_is_refused(patch, match):
     with pytest.raises(PlanError, match=match):
         case_of_patch(patch, channels=1, classes=2, batch_size=2)

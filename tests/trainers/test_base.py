@@ -1,13 +1,12 @@
 import json
 
-import pytest
 import torch
 
-from tests.plans import OUR_PRESETS
+from tests.plans import every_preset
 from tests.trainers.runs import REGIONS, batch, make_trainer
 
 
-@pytest.mark.parametrize("preset", OUR_PRESETS)
+@every_preset
 def test_one_step_of_training_moves_every_parameter_that_has_a_gradient(preset, tmp_path, monkeypatch):
     trainer = make_trainer(f"nnUNetTrainer{preset}", tmp_path, monkeypatch)
     trainer.initialize()

@@ -74,6 +74,7 @@ def test_gates_are_in_the_optimizer_from_the_start():
     assert all(id(gate) in known for gate in one.medical_transformer.gates())
 
 
+@pytest.mark.slow
 def test_the_network_is_found_inside_of_what_the_host_wraps_it_in():
     torch.compiler.reset()
     one = trainer("AdamW", lambda network: torch.compile(network, fullgraph=True, backend="eager"))

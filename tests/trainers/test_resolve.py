@@ -12,7 +12,7 @@ from nnunetv2_ext.errors import UnknownTrainerError
 from nnunetv2_ext.paths import SHIM
 from nnunetv2_ext.trainers import losses, optimizers, resolve
 from nnunetv2_ext.trainers.resolve import any_trainer_class, trainer_class
-from tests.plans import OUR_PRESETS
+from tests.plans import every_preset
 
 
 @pytest.fixture
@@ -22,7 +22,7 @@ def _shim(monkeypatch):
 
 @pytest.mark.usefixtures("_shim")
 @pytest.mark.parametrize("suffix", ["", "AdanDiceLoss", "_7epochs", "Adan_2epochs_4iters"])
-@pytest.mark.parametrize("preset", OUR_PRESETS)
+@every_preset
 def test_the_host_finds_it_and_it_stays_one_picklable_class(preset, suffix):
     name = f"nnUNetTrainer{preset}{suffix}"
     found = recursive_find_trainer_class_by_name(name)

@@ -57,7 +57,7 @@ def place(
             name = getattr(block, "__name__", str(block))
             raise PlanError(
                 f"{name} can't be built for stage {stage} of this plan: {type(error).__name__}: {error}. It was given "
-                f"{', '.join([*known, *arguments]) or 'nothing'}."
+                f"{', '.join([*known, *arguments]) or 'nothing'}. Check its arguments and the plan's arch_kwargs."
             ) from error
         placed[stage] = built if "recompute" in takes else KeepsShape(built)
     return placed

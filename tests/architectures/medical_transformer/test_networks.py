@@ -187,6 +187,7 @@ def test_the_gates_are_four_per_gated_attention_and_one_switch_freezes_them():
     assert not plain.gates_frozen
 
 
+@pytest.mark.slow
 def test_a_compiled_network_sees_the_switch():
     torch.compiler.reset()
     net = network("GatedAxialUNet", "2d", layers=[1])
