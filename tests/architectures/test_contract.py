@@ -18,7 +18,7 @@ from nnunetv2_ext.errors import CheckpointError, InputSizeError
 from tests.plans import CONFIGURATIONS, NETWORKS, OUR_PRESETS, arguments, every_preset, network
 
 every_network = pytest.mark.parametrize("preset", NETWORKS)
-every_plan = pytest.mark.parametrize("plan", CONFIGURATIONS)
+every_plan = pytest.mark.parametrize("plan", ["2d", "3d_anisotropic", pytest.param("3d", marks=pytest.mark.slow)])
 traced = pytest.mark.parametrize(  # tracing takes seconds
     ("preset", "plan"),
     [

@@ -6,7 +6,7 @@ from torch import nn
 
 from nnunetv2_ext.profiling.case import Case, case_of_patch
 from nnunetv2_ext.profiling.count import count
-from tests.plans import every_preset
+from tests.plans import OUR_PRESETS
 
 
 @pytest.fixture
@@ -37,7 +37,9 @@ def test_it_takes_no_memory_for_what_no_machine_has():
     assert count("nnUNetTrainer", case).peak_bytes > 2**40
 
 
-@every_preset
+@pytest.mark.parametrize(
+    "preset", ["EGEUNet", *(pytest.param(name, marks=pytest.mark.slow) for name in OUR_PRESETS if name != "EGEUNet")]
+)
 def test_parameters_are_those_of_the_network(preset):
     case = case_of_patch([32, 32], channels=1, classes=2, batch_size=2)
     case.configuration.network_arch_init_kwargs["features_per_stage"] = [8, 8, 10, 12]

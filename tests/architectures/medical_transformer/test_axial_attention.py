@@ -157,7 +157,7 @@ def test_an_embedding_is_interpolated_to_another_length_and_keeps_ends_and_middl
 
 
 @every_position
-@pytest.mark.parametrize("training", [True, False])
+@pytest.mark.parametrize("training", [pytest.param(True, marks=pytest.mark.slow), False])
 def test_gradients(position, training):
     module = attention(position, (2, 3), 0).train(training)
     x = volume(2, 3).requires_grad_()

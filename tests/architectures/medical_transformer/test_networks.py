@@ -25,7 +25,7 @@ def expected_sizes(plan: str) -> list[tuple[int, ...]]:
 
 @every_network
 @every_plan
-@pytest.mark.parametrize("deep_supervision", [True, False])
+@pytest.mark.parametrize("deep_supervision", [True, pytest.param(False, marks=pytest.mark.slow)])
 def test_double_precision_forward_and_backward(name, plan, deep_supervision):
     torch.manual_seed(0)
     net = network(name, plan, deep_supervision=deep_supervision).double()
@@ -135,7 +135,7 @@ def test_compiles_and_exports(name, plan):
 # No plan with maps of 2x2x2: in bfloat16 on a CPU torch's own Conv3d can give infinite gradients of its weight there, for 128
 # such maps of random numbers already.
 @every_network
-@pytest.mark.parametrize("plan", ["2d", "odd"])
+@pytest.mark.parametrize("plan", ["2d", pytest.param("odd", marks=pytest.mark.slow)])
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
 def test_large_inputs_stay_finite_in_half_precision(name, plan, dtype):
     torch.manual_seed(0)
