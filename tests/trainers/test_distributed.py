@@ -46,10 +46,14 @@ def work(training: TinyTraining, name: str, rank: int, deep_supervision: bool) -
     distributed.barrier()
 
 
-@pytest.mark.parametrize("deep_supervision", [True, False])
 @pytest.mark.parametrize(
-    "preset",
-    ["EAB", *(pytest.param(preset, marks=pytest.mark.slow) for preset in ("EGE", "EGEUNet", "GatedAxialUNet", "MCANet"))],
+    ("preset", "deep_supervision"),
+    [
+        ("EAB", True),
+        ("EAB", False),
+        *(pytest.param(preset, True, marks=pytest.mark.slow) for preset in ("EGE", "EGEUNet", "GatedAxialUNet", "MCANet")),
+        pytest.param("EGE", False, marks=pytest.mark.slow),
+    ],
 )
 def test_both_have_the_same_weights_and_one_of_them_writes(preset, deep_supervision, training):
     name = f"nnUNetTrainer{preset}_1epochs_3iters"
