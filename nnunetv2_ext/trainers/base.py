@@ -92,3 +92,11 @@ class ExtensionTrainer(DataChecksMixin, CheckpointsMixin, PretrainedWeightsMixin
             num_output_channels,
             deep_supervision=enable_deep_supervision,
         )
+
+    def perform_actual_validation(self, save_probabilities: bool = False) -> None:
+        if self.is_ddp:
+            # Validation alone (--val) begins with a forward in which all processes would bring the buffers of BatchNorm to
+            # the first one's values. A process without a case has no forward, and the others would wait for it. All have
+            # loaded the same checkpoint, so there is nothing to bring.
+            self.network.require_forward_param_sync = False
+        super().perform_actual_validation(save_probabilities)

@@ -1,6 +1,8 @@
 import json
 
 import torch
+from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
+from torch.nn.parallel import DistributedDataParallel
 
 from tests.plans import every_preset
 from tests.trainers.runs import REGIONS, batch, make_trainer
@@ -41,3 +43,26 @@ def test_labels_leave_the_plan_as_it_was(tmp_path, monkeypatch):
     trainer.initialize()
     assert not trainer.network.decoder.region_based
     assert "region_based" not in trainer.plans_manager.plans["configurations"]["3d"]
+
+
+def test_a_process_without_a_case_keeps_no_other_waiting_in_validation(tmp_path, monkeypatch):
+    """In its first forward DistributedDataParallel broadcasts the buffers, which takes a forward of every process."""
+    synchronised = []
+    monkeypatch.setattr(DistributedDataParallel, "_sync_buffers", lambda _: synchronised.append(True))
+
+    def validate(self, _):
+        self.network.eval()
+        with torch.no_grad():
+            self.network(batch(trainer)["data"])
+
+    monkeypatch.setattr(nnUNetTrainer, "perform_actual_validation", validate)
+    trainer = make_trainer("nnUNetTrainerMBTFE", tmp_path, monkeypatch)
+    trainer.initialize()
+    store = torch.distributed.FileStore(str(tmp_path / "store"), 1)
+    torch.distributed.init_process_group("gloo", store=store, rank=0, world_size=1)
+    try:
+        trainer.network, trainer.is_ddp = DistributedDataParallel(trainer.network), True
+        trainer.perform_actual_validation()
+    finally:
+        torch.distributed.destroy_process_group()
+    assert not synchronised
