@@ -36,7 +36,11 @@ def change(monkeypatch, **changes):
         ({"n_stages": "three"}, PlanError, "n_stages is 'three', need a whole number"),
         ({"features_per_stage": [8, -16, 16]}, PlanError, "features_per_stage has the entry -16"),
         ({"conv_op": "torch.nn.Conv9d"}, PlanError, "conv_op is None, need torch.nn.Conv2d or torch.nn.Conv3d"),
-        ({"norm_op": "torch.nn.Linear"}, PlanError, r"can't be built for stage \d of this plan.*Check its arguments and the plan's arch_kwargs"),
+        (
+            {"norm_op": "torch.nn.Linear"},
+            PlanError,
+            r"can't be built for stage \d of this plan.*Check its arguments and the plan's arch_kwargs",
+        ),
         ({"norm_op_kwargs": {"nonsense": 1}}, PlanError, "can't be built for stage . of this plan.*nonsense"),
         ({"patch_size": [18, 16, 16]}, InputSizeError, r"size \(18, 16, 16\), need each axis divisible by \(4, 4, 4\)"),
         ({"patch_size": [16, 16]}, PlanError, r"spacing is \[1.0, 1.0, 1.0\], need 2 positive numbers"),
