@@ -59,6 +59,16 @@ def test_another_preset_of_the_family_takes_what_both_have(theirs, ours, tmp_pat
     assert f"Pretrained weights: {len(common)} of" in log_of(trainer)
 
 
+def test_a_network_that_is_to_be_compiled_takes_them_too(tmp_path, monkeypatch):
+    monkeypatch.setattr("nnunetv2_ext.trainers.base.ExtensionTrainer._do_i_compile", lambda _: True)
+    weights = network("EAB", "3d").state_dict()
+    trainer = start("EAB", weights, tmp_path, monkeypatch)
+    own = trainer.network._orig_mod.state_dict()
+    assert type(own) is OrderedDict
+    assert torch.equal(own["encoder.stages.0.0.conv.weight"], weights["encoder.stages.0.0.conv.weight"])
+    assert "Pretrained weights: " in log_of(trainer)
+
+
 def test_weights_of_the_stock_network_go_into_ege(tmp_path, monkeypatch):
     stock = PlainConvUNet(**arguments("3d"))
     trainer = start("EGE", stock.state_dict(), tmp_path, monkeypatch)
