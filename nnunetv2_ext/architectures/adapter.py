@@ -46,6 +46,8 @@ class Adapter(Network):
             ``strides_below`` (of every stage but the first).
         multiple: what each axis of its input has to be divisible by.
         finest: whether the head that is the prediction is the first or the last.
+        unused: parts of the names of parameters that its forward never uses. They are taken from the training, because
+            distributed training would wait for their gradients.
         patch_size: of the plan.
         spacing: of the plan, if it is known.
         arguments: those of PlainConvUNet.
@@ -68,6 +70,7 @@ class Adapter(Network):
         facts: Mapping[str, str] | None = None,
         multiple: int | Sequence[int] = 1,
         finest: Literal["first", "last"] = "first",
+        unused: Sequence[str] = (),
         patch_size: Sequence[int],
         spacing: Sequence[float] | None = None,
         **arguments: Unpack[PlanArguments],
@@ -94,6 +97,9 @@ class Adapter(Network):
             raise PresetError(f"a plan has no fact {', '.join(unknown)}; it has {', '.join(known)}")
         of_plan = {argument: known[fact] for argument, fact in (facts or {}).items()}
         self.network = _build(network, {**(network_arguments or {}), **of_plan})
+        for name, parameter in self.network.named_parameters():
+            if any(part in name for part in unused):
+                parameter.requires_grad_(False)
         self.decoder = Heads(plan.deep_supervision)
 
     @staticmethod

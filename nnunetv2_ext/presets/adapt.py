@@ -17,6 +17,7 @@ def adapt(
     multiple: int | Sequence[int] = 1,
     deep_supervision: bool = False,
     finest: Literal["first", "last"] = "first",
+    unused: Sequence[str] = (),
     hyperparameters: Mapping[str, Any] | None = None,
     **more: Any,
 ) -> Preset:
@@ -31,6 +32,7 @@ def adapt(
         multiple: what each axis of its input has to be divisible by.
         deep_supervision: whether it gives several heads.
         finest: whether the prediction is its first head or its last.
+        unused: parts of the names of parameters that its forward never uses, for which distributed training would wait.
         hyperparameters: as of a Preset.
         more: further arguments of a Preset.
     """
@@ -45,6 +47,7 @@ def adapt(
             "facts": dict(facts),
             "multiple": multiple,
             "finest": finest,
+            "unused": list(unused),
         },
         plan_facts=("patch_size", "spacing"),
         hyperparameters=hyperparameters or {},

@@ -131,6 +131,11 @@ def test_builds_with_facts_of_the_plan():
     }
 
 
+def test_parameters_that_are_never_used_are_not_trained():
+    net = adapter(unused=["stem.bias"])
+    assert [name for name, parameter in net.named_parameters() if not parameter.requires_grad] == ["network.stem.bias"]
+
+
 def test_leaves_the_initialisation_to_the_network():
     net = adapter()
     before = {name: tensor.clone() for name, tensor in net.state_dict().items()}
