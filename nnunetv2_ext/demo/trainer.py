@@ -6,7 +6,7 @@ from nnunetv2_ext.errors import UnknownTrainerError
 from nnunetv2_ext.trainers.names import PREFIX, parse
 
 DEFAULT = "nnUNetTrainerEGEAdan"
-LENGTH = "_16epochs_25iters"
+LENGTH = "_8epochs_25iters"
 
 
 def resolve(name: str) -> str:

@@ -1,4 +1,4 @@
-"""What a processor does in another way gives what the plain operations give."""
+"""The fast paths of a CPU give what the plain operations give."""
 
 import sys
 

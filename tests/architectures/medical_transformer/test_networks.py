@@ -211,7 +211,7 @@ OFF = {
 
 @pytest.mark.parametrize("component", OFF)
 @pytest.mark.parametrize("plan", ["2d", "anisotropic"])
-def test_twins_without_a_component(component, plan):
+def test_ablations_without_a_component(component, plan):
     name, keywords = OFF[component]
     net, full = network(name, plan, **keywords), network(name, plan)
     outputs = net(patch(plan))
