@@ -88,7 +88,7 @@ def _kernels() -> dict[str, Operation]:
 
 def _operations(macro: str) -> list[str]:
     """The names in one of the header's lists; an entry ``_(sum, dim_IntList)`` is the overload ``sum.dim_IntList``."""
-    body = re.search(rf"#define {macro}\(_\)(.*?)\n\n", HEADER.read_text(), re.DOTALL)
+    body = re.search(rf"#define {macro}\(_\)((?:.*\\\n)*.*)", HEADER.read_text())  # lines that end in a backslash, and one more
     assert body is not None, f"{HEADER} has no list {macro}"
     return [".".join(part.strip() for part in entry.split(",")) for entry in re.findall(r"_\(([^)]*)\)", body[1])]
 
