@@ -15,7 +15,7 @@ from dynamic_network_architectures.architectures.unet import PlainConvUNet
 from torch.nn.parallel import DistributedDataParallel
 
 from nnunetv2_ext.errors import CheckpointError, InputSizeError
-from tests.plans import CONFIGURATIONS, NETWORKS, OUR_PRESETS, arguments, every_preset, network
+from tests.plans import CONFIGURATIONS, NETWORKS, arguments, every_preset, network
 
 every_network = pytest.mark.parametrize("preset", NETWORKS)
 every_plan = pytest.mark.parametrize("plan", ["2d", "3d_anisotropic", pytest.param("3d", marks=pytest.mark.slow)])
@@ -23,8 +23,8 @@ traced = pytest.mark.parametrize(  # tracing takes seconds
     ("preset", "plan"),
     [
         ("EGEUNet", "2d"),
+        *(pytest.param(name, "2d", marks=pytest.mark.slow) for name in NETWORKS if name != "EGEUNet"),
         *(pytest.param(name, "3d_anisotropic", marks=pytest.mark.slow) for name in NETWORKS),
-        *(pytest.param(name, "2d", marks=pytest.mark.slow) for name in OUR_PRESETS if name != "EGEUNet"),
     ],
 )
 
