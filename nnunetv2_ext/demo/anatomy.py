@@ -19,14 +19,14 @@ from nnunetv2_ext.errors import ExtensionError
 
 LABELS = {"background": 0, "grey matter": 1, "white matter": 2}
 
-EDGE = 32
+EDGE = 24
 """voxels along each side of a crop"""
-BACKS = (30, 66, 102, 138, 174)
+BACKS = (30, 58, 86, 114, 142, 170)
 """where crops begin from back to front; then from the bottom up, and from the side to the plane of symmetry"""
-TRAINING_BOTTOMS = (8, 24, 40, 56, 72, 88, 104)
-TRAINING_SIDES = (34, 50, 66)
-TEST_BOTTOMS = (8, 40, 72, 104)
-TEST_SIDES = (34, 66)
+TRAINING_BOTTOMS = (8, 20, 32, 44, 56, 68, 80, 92, 104, 116)
+TRAINING_SIDES = (32, 48, 64)
+TEST_BOTTOMS = (20, 44, 68, 92)
+TEST_SIDES = (32, 56)
 MOST_BACKGROUND = 0.5
 """the share above which a crop is left out: in a patch of nothing but air there is nothing to go by"""
 

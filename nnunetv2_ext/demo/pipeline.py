@@ -3,6 +3,8 @@
 import itertools
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 from rich.console import Console
@@ -99,17 +101,19 @@ class Pipeline:
             self._host("nnUNetv2_predict", *folders, *model, "--disable_tta", "-npp", 0, "-nps", 0, *more)
             done()
 
-        predict(trained)
-        write_untrained_checkpoint(self._model / "fold_0")
-        predict(untrained, "-chk", UNTRAINED)
         write_thresholds(self._dataset / "imagesTs", threshold, classes=len(LABELS))
         done()
+        write_untrained_checkpoint(self._model / "fold_0")
+        at_once(partial(predict, trained), partial(predict, untrained, "-chk", UNTRAINED))
 
     def _evaluate(self, done: Done) -> None:
         descriptions = ("-djfile", self._model / "dataset.json", "-pfile", self._model / "plans.json")
-        for prediction in self._predictions.values():
+
+        def evaluate(prediction: Path) -> None:
             self._host("nnUNetv2_evaluate_folder", self._dataset / "labelsTs", prediction, *descriptions, "-np", 1)
             done()
+
+        at_once(*(partial(evaluate, prediction) for prediction in self._predictions.values()))
 
     def _draw(self, done: Done) -> None:
         report.figure(self._dataset / "imagesTs", self._dataset / "labelsTs", self._predictions, self._picture)
@@ -135,6 +139,13 @@ class Pipeline:
     def _say(self, text: str) -> None:
         # As it is: no wrapping, which would break paths, and no markup, which nnU-Net's brackets would be taken for.
         self._console.print(text, soft_wrap=True, highlight=False, markup=False)
+
+
+def at_once(*tasks: Callable[[], None]) -> None:
+    """Runs the tasks two at a time: most of what they take is the start of nnU-Net's commands, on one core each."""
+    with ThreadPoolExecutor(2) as pool:
+        for done in [pool.submit(task) for task in tasks]:
+            done.result()
 
 
 def new_folder(parent: Path) -> Path:

@@ -32,9 +32,9 @@ def test_template_is_read_without_importing_nilearn(template: Template) -> None:
 
 def test_crops(template: Template) -> None:
     training, test = training_crops(template), held_out_crops(template)
-    assert (len(training), len(test)) == (32, 12)
+    assert (len(training), len(test)) == (51, 17)
     for crop in training + test:
-        assert crop.image.shape == (32, 32, 32)
+        assert crop.image.shape == (24, 24, 24)
         assert np.array_equal(crop.image, template.image[crop.box])
         assert np.array_equal(crop.labels, template.labels[crop.box])
         assert np.unique(crop.labels).tolist() == [0, 1, 2]

@@ -14,7 +14,7 @@ def test_layout_and_determinism(tmp_path, template) -> None:
     assert first.name == NAME
     description = json.loads((first / "dataset.json").read_text())
     assert description["labels"] == {"background": 0, "grey matter": 1, "white matter": 2}
-    for kind, count in (("Tr", description["numTraining"]), ("Ts", 12)):
+    for kind, count in (("Tr", description["numTraining"]), ("Ts", 17)):
         images, labels = (sorted((first / f"{name}{kind}").iterdir()) for name in ("images", "labels"))
         assert len(images) == len(labels) == count
         for image, label in zip(images, labels, strict=True):
@@ -31,4 +31,4 @@ def test_layout_and_determinism(tmp_path, template) -> None:
 def test_a_crop_lies_where_it_was_cut(tmp_path, template) -> None:
     folder = write_dataset(tmp_path, template)
     _, affine = read(folder / "labelsTs" / "test_00.nii.gz")
-    assert affine[:3, 3].tolist() == [34 - 98, 66 - 134, 40 - 72], "the corner in the template's millimetres"
+    assert affine[:3, 3].tolist() == [32 - 98, 58 - 134, 44 - 72], "the corner in the template's millimetres"
