@@ -13,6 +13,8 @@
     ├── DiskError             a disk that is full or can't be written to; also a RuntimeError
     ├── NonFiniteError        a training whose loss is NaN or infinite; also an ArithmeticError
     ├── DatasetError          a dataset that lacks what is needed, or already has it; also a RuntimeError
+    ├── ExportError           a trained model that can't be exported; also a ValueError
+    ├── PredictionError       an exported model, or images, that can't be predicted with; also a ValueError
     ├── ComparisonError       runs that can't be compared fairly; also a ValueError
     └── UnsafeFileError       a model file that is damaged or made to do harm; also a ValueError
 
@@ -72,6 +74,14 @@ class DatasetError(ExtensionError, RuntimeError):
 
 class UnsafeFileError(ExtensionError, ValueError):
     """A model file that is damaged, or made to do harm."""
+
+
+class ExportError(ExtensionError, ValueError):
+    """A trained model that can't be exported."""
+
+
+class PredictionError(ExtensionError, ValueError):
+    """An exported model, or images, that can't be predicted with."""
 
 
 class ComparisonError(ExtensionError, ValueError):

@@ -26,6 +26,8 @@ SUBCOMMANDS = {
     "inspect": Subcommand("inspect", "inspect", "Show what a checkpoint or model zip holds, without running anything in it."),
     "sweep": Subcommand("sweep", "sweep", "Train many: trainers x configurations x folds x repeats."),
     "compare": Subcommand("compare", "compare", "Compare trained runs, case by case, with statistics."),
+    "export": Subcommand("export", "export", "Export a trained model, to predict without PyTorch and nnU-Net."),
+    "predict-onnx": Subcommand("predict_onnx", "predict_onnx", "Predict from an exported model, without PyTorch and nnU-Net."),
     "demo": Subcommand("demo", "demo", "Try the whole way from data to predictions on a small dataset."),
 }
 

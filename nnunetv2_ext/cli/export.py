@@ -1,0 +1,81 @@
+"""``nnUNetv2_ext export``"""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from nnunetv2_ext.cli.several import HostStyleCommand
+
+if TYPE_CHECKING:
+    from nnunetv2_ext.export.trained_model import TrainedModel
+
+
+@click.command(
+    cls=HostStyleCommand,
+    epilog="Example: nnUNetv2_ext export -d 4 -c 3d_fullres -tr nnUNetTrainerEGEUNet -f all -o hippocampus",
+)
+@click.option("-d", "--dataset", required=True, help="Id or name of the dataset it was trained on.")
+@click.option("-c", "--configuration", default="3d_fullres", show_default=True, help="Of the plans.")
+@click.option("-tr", "--trainer", required=True, help="Name of the trainer, ours or any that nnU-Net finds.")
+@click.option("-p", "--plans", default="nnUNetPlans", show_default=True, help="Name of the plans.")
+@click.option("-f", "--folds", multiple=True, default=("0", "1", "2", "3", "4"), help="One or more, or all. Default: 0 1 2 3 4")
+@click.option("-chk", "--checkpoint", default="checkpoint_final.pth", show_default=True, help="Which one of each fold.")
+@click.option("-o", "--output", required=True, type=click.Path(path_type=Path), help="A new folder.")
+@click.option("--stock", is_flag=True, help="Instead write a model of a stock trainer, for nnU-Net itself.")
+def export(
+    dataset: str,
+    configuration: str,
+    trainer: str,
+    plans: str,
+    folds: tuple[str, ...],
+    checkpoint: str,
+    output: Path,
+    stock: bool,
+) -> None:
+    """Export a trained model, to predict without PyTorch and nnU-Net.
+
+    The folder has an ONNX file per fold and one JSON with all that prediction needs; 'nnUNetv2_ext predict-onnx' predicts from
+    it. Each network is compared with what it was exported from. With --stock the folder and the zip in it are for nnU-Net's own
+    commands, where this package is installed, without nnUNet_extTrainer.
+    """
+    for fold in folds:
+        if not (fold.isdecimal() or fold == "all"):
+            raise click.BadParameter(f"{fold!r} is neither a number nor 'all'", param_hint="-f")
+    from nnunetv2_ext.export.trained_model import load_model
+
+    model = load_model(dataset, trainer, plans, configuration, folds, checkpoint)
+    (_write_stock if stock else _write_folder)(model, output)
+
+
+def _write_folder(model: "TrainedModel", output: Path) -> None:
+    from rich.console import Console
+
+    from nnunetv2_ext.export.folder import export_folder
+
+    with Console(stderr=True).status(f"Exporting {model.folder.name}"):
+        description = export_folder(model, output)
+    for fold in description.folds:
+        click.echo(
+            f"{fold.file}: {_megabytes(output / fold.file)}, ONNX opset {description.opset}; its logits differ by at most "
+            f"{fold.largest_difference:.2g} from those of the trained network"
+        )
+    click.echo(f"Written to {output}. Next, also where neither PyTorch nor nnU-Net is:")
+    click.echo(f"  nnUNetv2_ext predict-onnx -i IN -o OUT -m {output}")
+
+
+def _write_stock(model: "TrainedModel", output: Path) -> None:
+    from nnunetv2_ext.export.stock import export_stock
+
+    run, archive = export_stock(model, output)
+    click.echo(f"Written to {run.model_folder}, and zipped to {archive} ({_megabytes(archive)}). Next, where this package is:")
+    click.echo(f"  nnUNetv2_install_pretrained_model_from_zip {archive}")
+    dataset = int(run.dataset.removeprefix("Dataset").split("_")[0])
+    click.echo(
+        f"  nnUNetv2_predict -i IN -o OUT -d {dataset} -c {run.configuration} -tr {run.trainer} -p {run.plans} "
+        f"-f {' '.join(model.checkpoints)}"
+    )
+
+
+def _megabytes(file: Path) -> str:
+    return f"{file.stat().st_size / 1e6:.2f} MB"

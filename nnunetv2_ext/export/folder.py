@@ -1,0 +1,53 @@
+"""A trained model as a folder for the runtime: an ONNX file per fold, and ``model.json``."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from nnunetv2_ext.datasets import check_writable
+from nnunetv2_ext.errors import ExportError
+from nnunetv2_ext.export.description import describe
+from nnunetv2_ext.export.onnx_network import OPSET, export_network, largest_difference
+from nnunetv2_ext.export.trained_model import TrainedModel
+from nnunetv2_ext.runtime.description import Fold, ModelDescription
+from nnunetv2_ext.runtime.network import sha256_of
+
+
+def export_folder(model: TrainedModel, folder: Path) -> ModelDescription:
+    """Writes the model to a new folder.
+
+    Raises:
+        ExportError: if the folder has something in it already, or the model can't be exported; then nothing is written.
+    """
+    describe(model, (), OPSET)  # what can't be described isn't exported
+    with new_folder(folder) as part:
+        description = describe(model, [_export_fold(model, fold, part) for fold in model.checkpoints], OPSET)
+        description.write(part)
+    return description
+
+
+def _export_fold(model: TrainedModel, name: str, folder: Path) -> Fold:
+    file = folder / f"fold_{name}.onnx"
+    network, of_patch = model.network(name), (model.input_channels, model.configuration.patch_size)
+    export_network(network, *of_patch, file)
+    difference = largest_difference(network, *of_patch, file)
+    return Fold(name, file.name, sha256_of(file.read_bytes()), difference)
+
+
+@contextmanager
+def new_folder(folder: Path) -> Iterator[Path]:
+    """A folder beside ``folder`` to write into; it gets that name when all is written, and goes away if that fails.
+
+    Raises:
+        ExportError: if ``folder`` has something in it.
+        DatasetError: if it can't be written.
+    """
+    if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
+        raise ExportError(f"{folder} already exists and isn't an empty folder: name another one, or move it away")
+    check_writable(folder)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}_", ignore_cleanup_errors=True) as part:
+        yield Path(part)
+        Path(part).chmod(0o755)  # temporary folders are for their owner alone
+        Path(part).replace(folder)

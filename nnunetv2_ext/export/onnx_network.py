@@ -1,0 +1,89 @@
+"""A network as ONNX, and how far its logits are from those of the network."""
+
+import contextlib
+import io
+import logging
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import nn
+
+from nnunetv2_ext.errors import ExportError
+from nnunetv2_ext.runtime.network import load_network, sha256_of
+
+OPSET = 18
+"""the oldest one that torch exports to without converting, so that most programs can read it"""
+TOLERANCE = 1e-3
+"""of the largest logit: differences from another order of additions stay far below, a wrong operation far above"""
+
+
+def export_network(network: nn.Module, channels: int, patch_size: Sequence[int], file: Path) -> None:
+    """Writes the network to an ONNX file, with its weights inside; the batch is free, the patch is not.
+
+    Args:
+        network: in evaluation mode, with one output.
+        channels: of its input.
+        patch_size: spatial size of its input.
+        file: what is written.
+
+    Raises:
+        ExportError: if it has operations that ONNX doesn't have, or does something else with another batch.
+    """
+    batch = torch.zeros(2, channels, *patch_size)
+    try:
+        with _quiet(), torch.no_grad():
+            torch.onnx.export(
+                network,
+                (batch,),
+                str(file),
+                dynamo=True,
+                opset_version=OPSET,
+                input_names=["image"],
+                output_names=["logits"],
+                dynamic_shapes=({0: torch.export.Dim("batch")},),
+                external_data=False,
+            )
+    except Exception as error:  # the exporter raises errors of many kinds
+        reason = str(error).strip().splitlines() or [""]
+        raise ExportError(
+            f"{type(network).__name__} can't be exported to ONNX ({type(error).__name__}: {reason[0]}). It has to be one that "
+            "torch.onnx.export takes."
+        ) from error
+
+
+def largest_difference(network: nn.Module, channels: int, patch_size: Sequence[int], file: Path) -> float:
+    """The largest difference between logits of the network and of its ONNX file, on noise, at batches of one and three.
+
+    Raises:
+        ExportError: if it is more than rounding explains.
+    """
+    exported = load_network(file, sha256_of(file.read_bytes()), engine="onnxruntime", threads=torch.get_num_threads())
+    largest = 0.0
+    for batch in (1, 3):
+        noise = torch.randn(batch, channels, *patch_size, generator=torch.Generator().manual_seed(batch))
+        with torch.no_grad():
+            expected = network(noise).numpy()
+        difference = float(np.abs(exported(noise.numpy()) - expected).max())
+        if not difference <= TOLERANCE * max(1.0, float(np.abs(expected).max())):
+            raise ExportError(
+                f"the logits of {file.name} differ by up to {difference:.3g} from those of the network it was exported from, "
+                f"the largest of which is {np.abs(expected).max():.3g}. Nothing was exported; please report this with your "
+                "versions of torch and onnxruntime."
+            )
+        largest = max(largest, difference)
+    return largest
+
+
+@contextlib.contextmanager
+def _quiet():
+    """Keeps the exporter's progress to itself."""
+    with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
+        warnings.simplefilter("ignore")
+        logging.disable(logging.WARNING)
+        try:
+            yield
+        finally:
+            logging.disable(logging.NOTSET)

@@ -1,0 +1,101 @@
+"""From images to segmentations, with an exported model."""
+
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nnunetv2_ext.errors import PredictionError
+from nnunetv2_ext.runtime.description import read_description
+from nnunetv2_ext.runtime.images import READERS, read_case, write_segmentation
+from nnunetv2_ext.runtime.labels import Labels
+from nnunetv2_ext.runtime.network import installed_engine, load_network
+from nnunetv2_ext.runtime.preprocessing import preprocess, put_back, resample_logits
+from nnunetv2_ext.runtime.sliding_window import SlidingWindow, number_of_tiles
+
+
+def _ignore(done: int, total: int) -> None:
+    """Shows no progress."""
+
+
+class Predictor:
+    """A model that was exported by ``nnUNetv2_ext export``, ready to predict.
+
+    Args:
+        folder: what was exported.
+        engine: ``onnxruntime`` or ``openvino``; the first one that is installed by default.
+        threads: how many threads the engine uses; all that this process may by default.
+        mirroring: whether the mean over mirrored images is taken, which is more accurate and takes up to eight times as long.
+
+    Raises:
+        PredictionError: if the folder holds no such model or a damaged one, or the engine isn't installed.
+
+    Example:
+        >>> predictor = Predictor(Path("model"))
+        >>> predictor.predict_files([Path("case_0000.nii.gz")], Path("case.nii.gz"))
+    """
+
+    def __init__(self, folder: Path, *, engine: str = "", threads: int = 0, mirroring: bool = True) -> None:
+        self.model = read_description(folder)
+        if self.model.reader not in READERS:
+            raise PredictionError(
+                f"images are read by {self.model.reader} in this model, which this version doesn't know: update it"
+            )
+        engine, threads = engine or installed_engine(), threads or _available_processors()
+        self.networks = [
+            load_network(folder / fold.file, fold.sha256, engine=engine, threads=threads) for fold in self.model.folds
+        ]
+        self.labels = Labels(self.model.labels, self.model.regions_class_order)
+        axes = self.model.mirror_axes if mirroring else ()
+        self.window = SlidingWindow(self.model.patch_size, self.labels.outputs, axes)
+
+    def predict_files(self, files: Sequence[Path], output: Path, on_tile: Callable[[int, int], object] = _ignore) -> None:
+        """Segments the image in these files and writes the segmentation.
+
+        Args:
+            files: one per channel, in their order.
+            output: what is written, in the images' format.
+            on_tile: called with how many tiles are done, and how many there are.
+
+        Raises:
+            PredictionError: if the files can't be read or are no image for this model.
+        """
+        image = read_case(self.model.reader, files, len(self.model.channels))
+        segmentation = self.predict(image.array, image.spacing, on_tile)
+        write_segmentation(self.model.reader, segmentation, output, image)
+
+    def predict(
+        self,
+        image: NDArray[np.float32],
+        spacing: Sequence[float],
+        on_tile: Callable[[int, int], object] = _ignore,
+    ) -> NDArray[np.unsignedinteger]:
+        """The segmentation ``(z, y, x)`` of an image ``(C, z, y, x)``.
+
+        Args:
+            image: float32, as SimpleITK reads it; it is changed. A 2D image has a z of 1.
+            spacing: of z, y and x.
+            on_tile: called with how many tiles are done, and how many there are.
+        """
+        data, placement = preprocess(image, spacing, self.model)
+        done, total = 0, len(self.networks) * number_of_tiles(self.window, data)
+
+        def count() -> None:
+            nonlocal done
+            done += 1
+            on_tile(done, total)
+
+        on_tile(0, total)
+        first, *others = self.networks
+        logits = self.window.logits(first, data, count)
+        for network in others:
+            logits += self.window.logits(network, data, count)
+        if others:
+            logits /= len(self.networks)
+        return put_back(self.labels.segmentation(resample_logits(logits, placement, self.model)), placement, self.model)
+
+
+def _available_processors() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
