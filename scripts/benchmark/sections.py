@@ -22,6 +22,7 @@ from nnunetv2_ext.trainers.adan import Adan
 from nnunetv2_ext.trainers.names import PREFIX
 from scripts.benchmark.checks import GRADIENT_LIMIT, OUTPUT_LIMIT, check_light, check_modes, half_precision_errors
 from scripts.benchmark.networks import FULL, HIPPOCAMPUS_SIZE, TINY, Build, Size, in_each_mode, light, plan
+from scripts.benchmark.prediction import prediction
 from scripts.benchmark.record import Record
 from scripts.benchmark.steps import inference, peak_of, recorded_failure, take_turns
 from tests.plans import CONFIGURATIONS
@@ -168,11 +169,17 @@ def optimizers(record: Record, settings: Settings) -> None:
     take_turns(record, "optimizers", [({"optimizer": name}, o.step) for name, o in candidates.items()], settings.rounds)
 
 
+def prediction_on_a_cpu(record: Record, settings: Settings) -> None:
+    """Exported models beside nnUNetv2_predict, on the CPU."""
+    prediction(record, tiny=settings.tiny, rounds=settings.rounds)
+
+
 SECTIONS: dict[str, Callable[[Record, Settings], None]] = {
     "light": light_network,  # before what leaves the process large, which slows many short operations down
     "correctness": correctness,
     "peak": peak,
     "modes": modes,
+    "prediction": prediction_on_a_cpu,
     "optimizers": optimizers,
     "memory": memory,
     "compiled": compiled,
