@@ -57,7 +57,8 @@ def _write_folder(model: "TrainedModel", output: Path) -> None:
         description = export_folder(model, output)
     for fold in description.folds:
         click.echo(
-            f"{fold.file}: {_megabytes(output / fold.file)}, ONNX opset {description.opset}; its logits differ by at most "
+            f"{fold.file}: {_megabytes(output / fold.file)}, ONNX opset {description.opset}, "
+            f"{'any batch' if fold.free_batch else 'batch 1'}; its logits differ by at most "
             f"{fold.largest_difference:.2g} from those of the trained network"
         )
     click.echo(f"Written to {output}. Next, also where neither PyTorch nor nnU-Net is:")

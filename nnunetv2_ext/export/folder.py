@@ -30,9 +30,9 @@ def export_folder(model: TrainedModel, folder: Path) -> ModelDescription:
 def _export_fold(model: TrainedModel, name: str, folder: Path) -> Fold:
     file = folder / f"fold_{name}.onnx"
     network, of_patch = model.network(name), (model.input_channels, model.configuration.patch_size)
-    export_network(network, *of_patch, file)
-    difference = largest_difference(network, *of_patch, file)
-    return Fold(name, file.name, sha256_of(file.read_bytes()), difference)
+    free_batch = export_network(network, *of_patch, file)
+    difference = largest_difference(network, *of_patch, file, free_batch=free_batch)
+    return Fold(name, file.name, sha256_of(file.read_bytes()), free_batch, difference)
 
 
 @contextmanager

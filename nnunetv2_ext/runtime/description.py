@@ -45,6 +45,8 @@ class Fold:
     """a number or ``all``"""
     file: str
     sha256: str
+    free_batch: bool
+    """whether it takes batches of any size; else of one"""
     largest_difference: float
     """between its logits and those of the network in torch, when it was exported"""
 

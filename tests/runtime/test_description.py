@@ -26,7 +26,7 @@ DESCRIPTION = ModelDescription(
     labels={"background": 0, "whole": [1, 2]},
     regions_class_order=(1,),
     opset=18,
-    folds=(Fold("all", "fold_all.onnx", "ab", 1e-6),),
+    folds=(Fold("all", "fold_all.onnx", "ab", True, 1e-6),),
     versions={"torch": "2.14.1"},
 )
 

@@ -157,7 +157,7 @@ def torch_predictor(trained, folder: Path, monkeypatch, **options) -> Predictor:
         return network
 
     monkeypatch.setattr(module, "load_network", load)
-    folds = [Fold(fold, f"fold_{fold}.onnx", "", 0.0) for fold in trained.checkpoints]
+    folds = [Fold(fold, f"fold_{fold}.onnx", "", True, 0.0) for fold in trained.checkpoints]
     describe(trained, folds, 18).write(folder)
     return Predictor(folder, **options)
 
