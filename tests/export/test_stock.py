@@ -26,7 +26,7 @@ def test_nnunet_predicts_the_same_without_our_trainers(plan, regions, tmp_path, 
     labels = REGIONS if regions else {}
     model = Model(trainer="nnUNetTrainerEGEUNet", plan=plan, folds=("0", "1"), **labels)
     trained = make_model(model, tmp_path, monkeypatch)
-    files = write_image(tmp_path / "images", "case", (7, 20, 12), (1.0, 1.0, 1.0))
+    files = write_image(tmp_path / "images", "case", (3, 18, 10), (1.0, 1.0, 1.0))
     nnunet_predicts(trained.folder, files, tmp_path / "ours" / "case", model.folds)
 
     run, archive = export_stock(trained, tmp_path / "shared")
