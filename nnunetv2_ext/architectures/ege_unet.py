@@ -14,7 +14,7 @@ from nnunetv2_ext.architectures.cpu.dispatch import is_eager_cpu
 from nnunetv2_ext.architectures.cpu.layout import channels_first
 from nnunetv2_ext.architectures.cpu.pooling import max_pool, pooled_group_norm
 from nnunetv2_ext.architectures.network import Network, keep_in_graph
-from nnunetv2_ext.architectures.operations import operations, resize
+from nnunetv2_ext.architectures.operations import operations, resize, same_padding
 from nnunetv2_ext.architectures.plan import Plan, PlanArguments
 from nnunetv2_ext.architectures.precision import norm_in_input_dtype
 from nnunetv2_ext.errors import PlanError
@@ -35,7 +35,7 @@ def main_layer(
     """The layer between two widths: a convolution in the finer half of the stages, a GHPA in the deeper half."""
     if stage >= plan.stages // 2:
         return GHPA(in_channels, out_channels, dimensions=plan.dimensions, kernel_size=kernel, maps=maps)
-    return operations(plan.dimensions).narrow(in_channels, out_channels, kernel)
+    return operations(plan.dimensions).convolution(in_channels, out_channels, kernel, padding=same_padding(kernel))
 
 
 class GroupNorm(nn.GroupNorm):
@@ -132,7 +132,7 @@ class EGEUNetDecoder(nn.Module):
         self.stages = nn.ModuleList()
         self.seg_layers = nn.ModuleList()
         self.bridges = nn.ModuleList()
-        pointwise = operations(plan.dimensions).pointwise
+        convolution = operations(plan.dimensions).convolution
         coarsest = plan.stages - 1
         for stage in range(coarsest, 0, -1):
             deep, width = channels[stage], channels[stage - 1]
@@ -140,10 +140,10 @@ class EGEUNetDecoder(nn.Module):
             layer = main_layer(plan, deep, width, stage=stage, kernel=kernel, maps=maps)
             self.stages.append(nn.Sequential(layer, GroupNorm(width)))
             untrained = stage == coarsest and not self.masks
-            self.seg_layers.append(nn.Identity() if untrained else pointwise(width, plan.num_classes))
+            self.seg_layers.append(nn.Identity() if untrained else convolution(width, plan.num_classes, 1))
             if bridges:
                 self.bridges.append(GAB(deep, width, dimensions=plan.dimensions, kernel_size=plan.kernel_sizes[stage]))
-        self.seg_layers.append(pointwise(channels[0], plan.num_classes))
+        self.seg_layers.append(convolution(channels[0], plan.num_classes, 1))
 
     def forward(self, maps: Sequence[Tensor], size: Sequence[int]) -> Tensor | list[Tensor]:
         predictions = self.predict(maps, size)

@@ -10,12 +10,6 @@ from nnunetv2_ext.architectures.cpu.convolutions import (
     Depthwise1d,
     Depthwise2d,
     Depthwise3d,
-    Narrow1d,
-    Narrow2d,
-    Narrow3d,
-    Pointwise1d,
-    Pointwise2d,
-    Pointwise3d,
 )
 from nnunetv2_ext.architectures.cpu.dispatch import is_eager_cpu
 from nnunetv2_ext.architectures.cpu.interpolation import LONGEST_AXIS, interpolate_by_matmul
@@ -28,8 +22,6 @@ class Operations(NamedTuple):
     convolution: type[nn.Module]
     transposed_convolution: type[nn.Module]
     depthwise: type[nn.Module]
-    pointwise: type[nn.Module]
-    narrow: type[nn.Module]
     batch_norm: type[nn.Module]
     instance_norm: type[nn.Module]
     average_pool: type[nn.Module]
@@ -42,8 +34,6 @@ OPERATIONS = {
         nn.Conv1d,
         nn.ConvTranspose1d,
         Depthwise1d,
-        Pointwise1d,
-        Narrow1d,
         nn.BatchNorm1d,
         nn.InstanceNorm1d,
         nn.AvgPool1d,
@@ -54,8 +44,6 @@ OPERATIONS = {
         nn.Conv2d,
         nn.ConvTranspose2d,
         Depthwise2d,
-        Pointwise2d,
-        Narrow2d,
         nn.BatchNorm2d,
         nn.InstanceNorm2d,
         nn.AvgPool2d,
@@ -66,8 +54,6 @@ OPERATIONS = {
         nn.Conv3d,
         nn.ConvTranspose3d,
         Depthwise3d,
-        Pointwise3d,
-        Narrow3d,
         nn.BatchNorm3d,
         nn.InstanceNorm3d,
         nn.AvgPool3d,

@@ -15,7 +15,6 @@ def test_each_operation_works_on_its_dimensions(dimensions):
         assert norm(3)(x).shape == x.shape
     assert ops.average_pool(2)(x).shape[2:] == tuple(size // 2 for size in x.shape[2:])
     assert ops.depthwise(3, per_axis(3, dimensions))(x).shape == x.shape
-    assert ops.pointwise(3, 5)(x).shape == (2, 5, *x.shape[2:])
     assert dimensions_of(ops.convolution) == dimensions
 
 

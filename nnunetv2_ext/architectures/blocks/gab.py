@@ -10,7 +10,6 @@ from nnunetv2_ext.architectures.blocks.layer_norm import ChannelLayerNorm
 from nnunetv2_ext.architectures.cpu.dispatch import is_eager_cpu
 from nnunetv2_ext.architectures.cpu.grouped_layer_norm import grouped_layer_norm
 from nnunetv2_ext.architectures.cpu.layout import channels_first
-from nnunetv2_ext.architectures.cpu.norm_pointwise import norm_pointwise
 from nnunetv2_ext.architectures.operations import operations, per_axis, resize
 from nnunetv2_ext.architectures.recompute.modes import Recompute, run_block
 from nnunetv2_ext.errors import PlanError
@@ -86,14 +85,14 @@ class GAB(nn.Module):
         ops = operations(dimensions)
         self.widths = [skip_channels // groups + (group < skip_channels % groups) for group in range(groups)]
 
-        self.project = ops.pointwise(deep_channels, skip_channels)
+        self.project = ops.convolution(deep_channels, skip_channels, 1)
         self.groups = nn.ModuleList()
         for width, dilation in zip(self.widths, dilations, strict=True):
             channels = 2 * width + mask_channels
             per_axis_dilation = [dilation if k > 1 else 1 for k in kernel]
             self.groups.append(nn.Sequential(ChannelLayerNorm(channels), ops.depthwise(channels, kernel, per_axis_dilation)))
         self.fused = 2 * skip_channels + groups * mask_channels
-        self.output = nn.Sequential(ChannelLayerNorm(self.fused), ops.pointwise(self.fused, skip_channels))
+        self.output = nn.Sequential(ChannelLayerNorm(self.fused), ops.convolution(self.fused, skip_channels, 1))
 
     def forward(self, deep: Tensor, skip: Tensor, mask: Tensor) -> Tensor:
         recompute: Recompute = "none" if self.recompute == "none" else "full"
@@ -103,12 +102,7 @@ class GAB(nn.Module):
         deep, mask = resize(self.project(deep), skip.shape[2:]), mask.to(skip.dtype)
         even = len(set(self.widths)) == 1
         groups = self._normalised_together if even and is_eager_cpu(skip) else self._one_by_one
-        x = torch.cat(groups(deep, skip, mask), 1)
-        if not (is_eager_cpu(x) and x.is_contiguous()):  # with channels last torch's own is faster
-            return self.output(x)
-        output: Any = self.output
-        norm, pointwise = output
-        return norm_pointwise(x, norm.weight, norm.bias, norm.eps, pointwise.weight, pointwise.bias)
+        return self.output(torch.cat(groups(deep, skip, mask), 1))
 
     def _one_by_one(self, deep: Tensor, skip: Tensor, mask: Tensor) -> list[Tensor]:
         pairs = zip(deep.split(self.widths, 1), skip.split(self.widths, 1), strict=True)

@@ -18,7 +18,7 @@ from nnunetv2_ext.errors import PlanError
 def separable_convolution(in_channels: int, out_channels: int, kernel: Sequence[int]) -> nn.Sequential:
     """Depthwise convolution, GELU, convolution k1, in as many dimensions as the kernel has."""
     ops = operations(len(kernel))
-    return nn.Sequential(ops.depthwise(in_channels, kernel), nn.GELU(), ops.pointwise(in_channels, out_channels))
+    return nn.Sequential(ops.depthwise(in_channels, kernel), nn.GELU(), ops.convolution(in_channels, out_channels, 1))
 
 
 class HadamardMap(nn.Module):
@@ -126,7 +126,7 @@ class GHPA(nn.Module):
             for width, axes in zip(self.widths[:-1], kept_axes, strict=True)
         )
         last = self.widths[-1]
-        self.convolutions = nn.Sequential(ops.pointwise(last, last), nn.GELU(), ops.depthwise(last, kernel))
+        self.convolutions = nn.Sequential(ops.convolution(last, last, 1), nn.GELU(), ops.depthwise(last, kernel))
         self.output_norm = ChannelLayerNorm(in_channels)
         self.output = separable_convolution(in_channels, out_channels, kernel)
 

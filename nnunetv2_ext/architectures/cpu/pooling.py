@@ -1,7 +1,6 @@
 """Max-pooling, alone and behind a group norm."""
 
 from collections.abc import Sequence
-from functools import reduce
 from typing import Any
 
 import torch
@@ -9,7 +8,6 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
-from nnunetv2_ext.architectures.cpu.dispatch import is_eager_cpu
 from nnunetv2_ext.architectures.cpu.layout import channels_last
 
 SMALLEST_MAP = 2**18
@@ -19,14 +17,9 @@ POOLS = {4: torch.ops.aten.max_pool2d_with_indices, 5: torch.ops.aten.max_pool3d
 
 
 def max_pool(x: Tensor, stride: Sequence[int]) -> Tensor:
-    """Max-pooling whose kernel is its stride: slice by slice without a gradient, else with channels last."""
+    """Max-pooling whose kernel is its stride, with channels last."""
     pool = functional.max_pool2d if x.dim() == 4 else functional.max_pool3d
-    if x.requires_grad or not is_eager_cpu(x):
-        return pool(channels_last(x), tuple(stride))
-    for axis, step in enumerate(stride, 2):
-        x = x.narrow(axis, 0, x.shape[axis] // step * step)
-        x = reduce(torch.maximum, x.unflatten(axis, (-1, step)).unbind(axis + 1))
-    return channels_last(x)
+    return pool(channels_last(x), tuple(stride))
 
 
 def pooled_group_norm(x: Tensor, weight: Tensor, bias: Tensor, groups: int, eps: float, stride: Sequence[int]) -> Tensor:

@@ -88,7 +88,7 @@ class CrossAxisAttention(nn.Module):
             Strips(channels, axis, LENGTHS if kernel > 1 else (1,), dimensions=dimensions)
             for axis, kernel in enumerate(per_axis(kernel_size, dimensions))
         )
-        self.project = operations(dimensions).pointwise(channels, channels)
+        self.project = operations(dimensions).convolution(channels, channels, 1)
 
     def forward(self, x: Tensor) -> Tensor:
         normalised = self.norm(x)
