@@ -80,7 +80,8 @@ def test_gives_the_heads_at_the_size_of_nnunet_s_targets(form, dimensions, aniso
     torch.testing.assert_close(net(torch.randn(2, 2, *patch)).shape, torch.Size((2, 3, *patch)))
 
 
-@pytest.mark.parametrize("form", [name if name == "list" else pytest.param(name, marks=pytest.mark.slow) for name in FORMS])
+@pytest.mark.slow
+@pytest.mark.parametrize("form", FORMS)
 def test_fulfils_the_contract(form):
     net, x = adapter(form, dimensions=3, patch=(8, 12, 8)), torch.randn(2, 2, 8, 12, 8)
     assert_every_parameter_gets_a_gradient(adapter(form, stages=4, patch=(8, 16)), torch.randn(2, 2, 8, 16))

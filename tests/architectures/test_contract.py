@@ -15,16 +15,16 @@ from dynamic_network_architectures.architectures.unet import PlainConvUNet
 from torch.nn.parallel import DistributedDataParallel
 
 from nnunetv2_ext.errors import CheckpointError, InputSizeError
-from tests.plans import CONFIGURATIONS, NETWORKS, arguments, every_preset, network
+from tests.plans import CONFIGURATIONS, NETWORKS, OUR_PRESETS, arguments, every_preset, network
 
 every_network = pytest.mark.parametrize("preset", NETWORKS)
 every_plan = pytest.mark.parametrize("plan", ["2d", "3d_anisotropic", pytest.param("3d", marks=pytest.mark.slow)])
-traced = pytest.mark.parametrize(  # tracing takes seconds
+every_preset_and_plan = pytest.mark.parametrize(  # ablations on one plan alone
     ("preset", "plan"),
     [
-        ("EGEUNet", "2d"),
-        *(pytest.param(name, "2d", marks=pytest.mark.slow) for name in NETWORKS if name != "EGEUNet"),
-        *(pytest.param(name, "3d_anisotropic", marks=pytest.mark.slow) for name in NETWORKS),
+        *((name, plan) for name in NETWORKS for plan in ("2d", "3d_anisotropic")),
+        *(pytest.param(name, "3d", marks=pytest.mark.slow) for name in NETWORKS),
+        *(pytest.param(name, "3d_anisotropic", marks=pytest.mark.slow) for name in OUR_PRESETS if name not in NETWORKS),
     ],
 )
 
@@ -40,8 +40,7 @@ def expected_sizes(plan: str) -> list[tuple[int, ...]]:
     return [tuple(p // s for p, s in zip(CONFIGURATIONS[plan]["patch_size"], step, strict=True)) for step in steps]
 
 
-@every_preset
-@every_plan
+@every_preset_and_plan
 @pytest.mark.parametrize("deep_supervision", [True, False])
 def test_forward_and_backward_reach_every_parameter(preset, plan, deep_supervision):
     net = network(preset, plan, channels=2, deep_supervision=deep_supervision)
@@ -55,8 +54,7 @@ def test_forward_and_backward_reach_every_parameter(preset, plan, deep_supervisi
     assert all(parameter.grad.isfinite().all() for parameter in net.parameters())
 
 
-@every_preset
-@every_plan
+@every_preset_and_plan
 def test_with_deep_supervision_every_parameter_has_a_signal(preset, plan):
     net = network(preset, plan).double()
     outputs = net(patch(plan, dtype=torch.float64))
@@ -78,8 +76,7 @@ def test_deep_supervision_is_a_switch_and_the_finest_comes_first(preset, plan):
     assert isinstance(supervised, list)
 
 
-@every_preset
-@every_plan
+@every_preset_and_plan
 def test_one_state_dict_key_per_tensor_and_the_same_without_deep_supervision(preset, plan):
     net = network(preset, plan)
     places = [tensor.data_ptr() for tensor in net.state_dict(keep_vars=True).values() if tensor.numel()]
@@ -100,7 +97,9 @@ def test_pickle_save_and_load_keep_the_outputs(preset, plan, tmp_path):
         torch.testing.assert_close(pickle.loads(pickle.dumps(net))(patch(plan)), expected)
 
 
-@traced
+@pytest.mark.slow  # tracing takes seconds
+@pytest.mark.parametrize("plan", ["2d", "3d_anisotropic"])
+@every_network
 def test_export(preset, plan):
     net = network(preset, plan, deep_supervision=False).double().eval()  # where the order of sums doesn't show
     x = patch(plan, dtype=torch.float64)
@@ -108,7 +107,9 @@ def test_export(preset, plan):
     torch.testing.assert_close(exported(x), net(x))
 
 
-@traced
+@pytest.mark.slow  # tracing takes seconds
+@pytest.mark.parametrize("plan", ["2d", "3d_anisotropic"])
+@every_network
 def test_compiles_into_one_graph(preset, plan):
     torch.compiler.reset()
     net = network(preset, plan).double()  # where the order of sums doesn't show
@@ -131,7 +132,7 @@ def one_process(tmp_path) -> Iterator[None]:
 
 
 @every_preset
-@pytest.mark.parametrize("deep_supervision", [True, False])
+@pytest.mark.parametrize("deep_supervision", [True, pytest.param(False, marks=pytest.mark.slow)])
 @pytest.mark.usefixtures("one_process")
 def test_distributed_training_finds_every_gradient_in_every_step(preset, deep_supervision):
     net = network(preset, "2d", deep_supervision=deep_supervision).double()

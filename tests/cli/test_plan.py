@@ -55,6 +55,7 @@ def test_a_preset_with_a_recipe_is_trained_by_its_trainer(command, small, monkey
     assert result["next"] == [f"nnUNetv2_train 7 2d 0 -p nnUNet{FIRST}Plans -tr nnUNetTrainer{FIRST}"]
 
 
+@pytest.mark.slow
 def test_plans_that_exist_are_kept(command, small):
     file = small.preprocessed / f"nnUNet{FIRST}Plans.json"
     file.write_text('{"configurations": {"mine": {}}}')

@@ -113,6 +113,7 @@ def test_the_table_says_what_the_memory_is_counted_in(command):
     assert "in float32, not compiled" in command(*PATCH, "-tr", FIRST, "--no-time", "--precision", "float32").stdout
 
 
+@pytest.mark.slow
 def test_it_measures(command):
     report = json.loads(command(*PATCH, "-tr", FIRST, "--no-time", "--json").stdout)
     stock, other = report["trainers"]

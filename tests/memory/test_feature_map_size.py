@@ -41,12 +41,12 @@ def stock_numbers(plan: str) -> tuple[int, int]:
     return counted, int(network.compute_conv_feature_map_size(case.configuration.patch_size))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("preset", "plan"),
     [
-        ("EGEUNet", "2d"),
-        *(pytest.param(name, plan, marks=pytest.mark.slow) for plan in ("3d", "3d_anisotropic") for name in NETWORKS),
-        *(pytest.param(name, "2d", marks=pytest.mark.slow) for name in OUR_PRESETS if name != "EGEUNet"),
+        *((name, plan) for plan in ("3d", "3d_anisotropic") for name in NETWORKS),
+        *((name, "2d") for name in OUR_PRESETS),
     ],
 )
 def test_the_estimate_is_to_stocks_as_the_peak_is(preset, plan):
@@ -58,6 +58,7 @@ def test_the_estimate_is_to_stocks_as_the_peak_is(preset, plan):
     assert estimate / stock_estimate == pytest.approx(counted / stock_counted, rel=0.15)
 
 
+@pytest.mark.slow
 def test_a_network_with_weights_is_left_as_it_was():
     case = case_of("2d")
     network = case.network(PREFIX + "EGEUNet")

@@ -7,7 +7,7 @@ from torch import nn
 from nnunetv2_ext.memory.step import Precision, step_memory
 from tests.plans import CONFIGURATIONS, OUR_PRESETS, network
 
-FAST = ("GAB", "EGEUNetNoMaps", "MedTNoLocal", "MCANet")
+FAST = ("GAB", "MCANet")
 
 
 @pytest.mark.parametrize(

@@ -113,7 +113,7 @@ def test_state_dict_has_one_key_per_tensor_and_survives_pickle(name, size):
 
 
 @every_block
-@both_dimensions
+@pytest.mark.parametrize("size", [(3, 4), pytest.param((2, 3, 4), marks=pytest.mark.slow)])
 def test_export_and_one_graph(name, size):
     torch.compiler.reset()
     block, inputs = make(name, size)

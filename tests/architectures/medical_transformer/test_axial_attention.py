@@ -205,6 +205,7 @@ def test_half_precision_is_attended_to_in_single_and_double_stays_double():
     assert attention().double()(volume(4, 5, 6)).dtype == torch.float64
 
 
+@pytest.mark.slow
 @every_position
 @pytest.mark.parametrize("entries", [2**22, 16 * 2 * 5**2])
 def test_compiles_exports_and_pickles(position, entries):

@@ -67,6 +67,7 @@ def test_every_parameter_gets_a_gradient_and_has_one_key(position):
     assert len(places) == len(set(places))
 
 
+@pytest.mark.slow
 def test_compiles_exports_and_pickles():
     torch.compiler.reset()
     module, x = block(stride=2, position="gated").eval(), volume()

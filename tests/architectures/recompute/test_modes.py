@@ -203,6 +203,7 @@ def test_statistics_of_any_norm_are_updated_once_a_step(recompute: str) -> None:
     assert all(buffer.eq(1).all() for buffer in block.buffers())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("settings", [{}, {"momentum": None}, {"affine": False}])
 def test_running_statistics_are_updated_once_when_compiled_and_used_twice(settings: dict) -> None:
     """As by the decoder, whose next stage and whose head both take a stage's output."""
@@ -244,7 +245,7 @@ def test_mixed_precision(recompute: str, dtype: torch.dtype) -> None:
         assert parameter.grad.isfinite().all(), name
 
 
-@pytest.mark.parametrize("recompute", ["selective", "full"])
+@pytest.mark.parametrize("recompute", ["selective", pytest.param("full", marks=pytest.mark.slow)])
 def test_compile_gives_the_same(recompute: str) -> None:
     block = MBTFE(3, 3, dimensions=3, recompute=recompute).double()
     compiled = copy.deepcopy(block)

@@ -71,6 +71,7 @@ def test_fulfils_the_contract_with_a_block_of_the_user_s_everywhere(plan):
     assert_pickles(network, x)
 
 
+@pytest.mark.slow
 def test_exports_and_compiles():
     assert_exports_and_compiles(net(**EVERYWHERE), patch("2d"))
 
