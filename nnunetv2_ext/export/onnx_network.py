@@ -6,7 +6,6 @@ import logging
 import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -19,6 +18,8 @@ OPSET = 18
 """the oldest one that torch exports to without converting, so that most programs can read it"""
 TOLERANCE = 1e-3
 """of the largest logit: differences from another order of additions stay far below, a wrong operation far above"""
+
+FREE_BATCH = ({0: torch.export.Dim("batch")},)
 
 
 def export_network(network: nn.Module, channels: int, patch_size: Sequence[int], file: Path) -> bool:
@@ -40,8 +41,16 @@ def export_network(network: nn.Module, channels: int, patch_size: Sequence[int],
     try:
         with _quiet(), torch.no_grad():
             traced, free_batch = _trace(network, channels, patch_size)
-            options: dict[str, Any] = {"input_names": ["image"], "output_names": ["logits"], "opset_version": OPSET}
-            torch.onnx.export(traced, f=str(file), dynamo=True, external_data=False, **options)
+            torch.onnx.export(
+                traced,
+                f=str(file),
+                dynamo=True,
+                opset_version=OPSET,
+                input_names=["image"],
+                output_names=["logits"],
+                dynamic_shapes=FREE_BATCH if free_batch else None,  # for its name
+                external_data=False,
+            )
     except Exception as error:  # torch's exporters raise errors of many kinds
         reason = str(error).strip().splitlines() or [""]
         raise ExportError(
@@ -55,7 +64,7 @@ def _trace(network: nn.Module, channels: int, patch_size: Sequence[int]) -> tupl
     """The network as a graph, if that is possible for any batch, else for a batch of one."""
     try:
         batch = torch.zeros(2, channels, *patch_size)
-        return torch.export.export(network, (batch,), dynamic_shapes=({0: torch.export.Dim("batch")},)), True
+        return torch.export.export(network, (batch,), dynamic_shapes=FREE_BATCH), True
     except Exception:  # torch raises errors of many kinds where the batch decides what is computed
         return torch.export.export(network, (torch.zeros(1, channels, *patch_size),)), False
 

@@ -5,10 +5,11 @@ import torch
 from torch import nn
 
 from nnunetv2_ext.errors import ExportError
+from nnunetv2_ext.export.onnx_network import export_network, largest_difference
 from tests.plans import CONFIGURATIONS, network
 
+onnx = pytest.importorskip("onnx")
 pytest.importorskip("onnxscript")
-from nnunetv2_ext.export.onnx_network import export_network, largest_difference
 
 
 @pytest.mark.slow  # tracing takes several seconds each
@@ -32,9 +33,12 @@ def test_a_network_that_cannot_be_exported(tmp_path):
         export_network(Decides().eval(), 1, (4, 4), tmp_path / "fold_0.onnx")
 
 
-def test_logits_that_differ_are_refused(tmp_path):
+def test_names_and_that_logits_that_differ_are_refused(tmp_path):
     exported, other = nn.Conv2d(1, 2, 1).eval(), nn.Conv2d(1, 2, 1).eval()
-    export_network(exported, 1, (4, 4), tmp_path / "fold_0.onnx")
+    assert export_network(exported, 1, (4, 4), tmp_path / "fold_0.onnx")
+    (image,), (logits,) = (getattr(onnx.load(tmp_path / "fold_0.onnx").graph, which) for which in ("input", "output"))
+    assert [image.name, logits.name] == ["image", "logits"]
+    assert [given.type.tensor_type.shape.dim[0].dim_param for given in (image, logits)] == ["batch", "batch"]
     torch.manual_seed(0)
     with pytest.raises(ExportError, match=r"logits of fold_0.onnx differ by up to \d"):
         largest_difference(other, 1, (4, 4), tmp_path / "fold_0.onnx", free_batch=True)
