@@ -68,6 +68,7 @@ def test_a_file_of_torch_that_is_no_checkpoint(tmp_path):
         ({LATEST: 6, BEST: 3}, {}, LATEST),
         ({LATEST: 6, BEST: 9}, {}, BEST),
         ({FINAL: 4, LATEST: 6, BEST: 3}, {}, LATEST),  # copied from a shorter run
+        ({LATEST: 6, BEST: 3}, {LATEST: 0.3, BEST: 0.4}, LATEST),  # BEST copied from a run that did better
         ({LATEST: 6, BEST: 6}, {LATEST: 0.3, BEST: 0.4}, BEST),
         ({LATEST: 6, BEST: 6}, {LATEST: None, BEST: 0.0}, BEST),
         ({LATEST: 6, BEST: 3}, {BEST: float("nan")}, LATEST),
