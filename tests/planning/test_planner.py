@@ -133,6 +133,16 @@ def test_patches_that_are_far_too_large_need_not_be_counted(dataset, monkeypatch
     assert few < all_of_them
 
 
+@pytest.mark.parametrize("dimensions", [2, 3])
+def test_what_fits_by_half_is_counted_and_what_is_twice_too_large_is_not(small, dimensions):
+    planner = quiet(PresetPlanner, small.name, preset=FIRST, gpu_memory_target_in_gb=AMPLE)
+    reference, batch = (getattr(planner, f"UNet_reference_val_{name}{dimensions}d") for name in ("", "corresp_bs_"))
+    # at the smallest batch, with as much memory as nnU-Net's reference, as many times larger
+    fits = reference * batch / planner.UNet_min_batch_size * AMPLE / planner.UNet_reference_val_corresp_GB
+    assert not planner._is_far_too_large(1.9 * fits, dimensions)
+    assert planner._is_far_too_large(2.1 * fits, dimensions)
+
+
 @pytest.mark.slow
 def test_memory_that_no_patch_fits_into_is_said(small):
     with pytest.raises(PlanError, match=f"{FIRST.name} fits into 0.001 GB"):
