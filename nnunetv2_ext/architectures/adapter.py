@@ -110,15 +110,18 @@ class Adapter(Network):
         """The size that an input of this size is padded to."""
         return tuple(-(-axis // multiple) * multiple for axis, multiple in zip(size, self.multiple, strict=True))
 
+    def check_input(self, shape: Sequence[int]) -> None:
+        super().check_input(shape)
+        if self.training and self.padded(shape[2:]) == self.needed:
+            raise InputSizeError(
+                f"got an input of size {tuple(shape[2:])}, which leaves {type(self.network).__name__} one position at its "
+                f"coarsest, and in training a norm needs more: use a patch of more than {max(self.needed)} on one axis"
+            )
+
     def forward(self, x: Tensor) -> Tensor | list[Tensor]:
-        self.plan.check_input(x.shape, training=self.training)
+        self.check_input(x.shape)
         size = tuple(x.shape[2:])
         padded = self.padded(size)
-        if self.training and padded == self.needed:
-            raise InputSizeError(
-                f"got an input of size {size}, which leaves {type(self.network).__name__} one position at its coarsest, and in "
-                f"training a norm needs more: use a patch of more than {max(self.needed)} on one axis"
-            )
         missing = [(0, large - small) for small, large in zip(size, padded, strict=True)]
         if padded != size:
             x = functional.pad(x, [amount for pair in reversed(missing) for amount in pair])

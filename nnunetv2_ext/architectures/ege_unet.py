@@ -236,7 +236,10 @@ class EGEUNet(Network):
         if module.bias is not None and not one_axis:
             nn.init.zeros_(module.bias)
 
-    def forward(self, x: Tensor) -> Tensor | list[Tensor]:
+    def check_input(self, shape: Sequence[int]) -> None:
         # group norm normalises over channels too, so one position is enough in training
-        self.plan.check_input(x.shape, training=False)
+        self.plan.check_input(shape, training=False)
+
+    def forward(self, x: Tensor) -> Tensor | list[Tensor]:
+        self.check_input(x.shape)
         return self.decoder(self.encoder(x), x.shape[2:])

@@ -29,6 +29,14 @@ class Network(nn.Module):
         """nnU-Net's initialisation, applied to every submodule."""
         InitWeights_He(1e-2)(module)
 
+    def check_input(self, shape: Sequence[int]) -> None:
+        """Refuses an input ``(N, C, *spatial)`` that the network can't process in the mode that it is in.
+
+        Raises:
+            InputSizeError: with a size that fits.
+        """
+        self.plan.check_input(shape, training=self.training)
+
     def compute_conv_feature_map_size(self, input_size: Sequence[int]) -> int:
         """What nnU-Net's planner estimates memory from: see ``nnunetv2_ext.memory.feature_map_size``.
 

@@ -6,11 +6,13 @@ from typing import Any
 
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 
+from nnunetv2_ext.architectures.network import Network
 from nnunetv2_ext.datasets import check_writable
 from nnunetv2_ext.descriptions.dataset_json import check_dataset_json
 from nnunetv2_ext.descriptions.json_file import read_json_file
 from nnunetv2_ext.descriptions.plans_json import check_plans
 from nnunetv2_ext.errors import DatasetError
+from nnunetv2_ext.trainers.networks import unwrapped
 
 DOCTOR = "'nnUNetv2_ext doctor -d ID' checks all files of a dataset."
 
@@ -34,10 +36,11 @@ class DataChecksMixin(nnUNetTrainer):
     """Looks at the preprocessed data before the loaders do."""
 
     def initialize(self) -> None:
-        """As in nnU-Net, but data that isn't there is said first.
+        """As in nnU-Net, but missing data and a patch that can't be trained on are said before any worker starts.
 
         Raises:
             DatasetError: if the configuration has no preprocessed data.
+            InputSizeError: if the network can't be trained on the plan's patch.
         """
         folder = Path(self.preprocessed_dataset_folder)
         if not any(path.suffix in (".b2nd", ".npz") for path in (folder.iterdir() if folder.is_dir() else ())):
@@ -47,6 +50,9 @@ class DataChecksMixin(nnUNetTrainer):
                 f"-d {self.plans_manager.dataset_name} -plans_name {self.plans_manager.plans_name} -c {self.configuration_name}"
             )
         super().initialize()
+        network = unwrapped(self.network)
+        if isinstance(network, Network):
+            network.check_input((self.batch_size, network.plan.input_channels, *self.configuration_manager.patch_size))
 
     def get_tr_and_val_datasets(self) -> tuple[Any, Any]:
         """As in nnU-Net, but what would kill the loaders in the background is refused.

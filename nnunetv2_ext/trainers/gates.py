@@ -4,9 +4,9 @@ from typing import Any, cast
 
 import torch
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
-from torch._dynamo import OptimizedModule
 
 from nnunetv2_ext.architectures.medical_transformer.network import MedicalTransformer
+from nnunetv2_ext.trainers.networks import unwrapped
 
 
 class GatesMixin(nnUNetTrainer):
@@ -25,8 +25,7 @@ class GatesMixin(nnUNetTrainer):
     @property
     def medical_transformer(self) -> MedicalTransformer:
         """The network itself, inside of what nnU-Net wraps it in."""
-        network = self.network.module if self.is_ddp else self.network
-        return cast(MedicalTransformer, network._orig_mod if isinstance(network, OptimizedModule) else network)
+        return cast(MedicalTransformer, unwrapped(self.network))
 
     def configure_optimizers(self) -> tuple[torch.optim.Optimizer, Any]:
         optimizer, scheduler = super().configure_optimizers()

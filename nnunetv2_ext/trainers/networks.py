@@ -7,12 +7,20 @@ from typing import Any
 from nnunetv2.utilities.get_network_from_plans import get_network_from_plans
 from nnunetv2.utilities.plans_handling.plans_handler import ConfigurationManager
 from torch import nn
+from torch._dynamo import OptimizedModule
+from torch.nn.parallel import DistributedDataParallel
 
 from nnunetv2_ext.architectures.network import Network
 from nnunetv2_ext.architectures.plan import PlanArguments
 from nnunetv2_ext.errors import ExtensionError, PlanError, PresetError
 from nnunetv2_ext.presets import Preset
 from nnunetv2_ext.presets.user import place_of
+
+
+def unwrapped(network: nn.Module) -> nn.Module:
+    """The network itself, inside of what nnU-Net wraps it in for several GPUs and for compilation."""
+    network = network.module if isinstance(network, DistributedDataParallel) else network
+    return network._orig_mod if isinstance(network, OptimizedModule) else network
 
 
 def plan_arguments(arch_kwargs: Mapping[str, Any]) -> dict[str, Any]:

@@ -16,9 +16,9 @@ from typing import Any
 
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 from torch import Tensor, nn
-from torch._dynamo import OptimizedModule
 
 from nnunetv2_ext.errors import CheckpointError
+from nnunetv2_ext.trainers.networks import unwrapped
 
 
 class PretrainedWeightsMixin(nnUNetTrainer):
@@ -28,9 +28,7 @@ class PretrainedWeightsMixin(nnUNetTrainer):
 
     def initialize(self) -> None:
         super().initialize()
-        network = self.network.module if self.is_ddp else self.network
-        network = network._orig_mod if isinstance(network, OptimizedModule) else network
-        self._pretrained = PretrainedWeights(network, self.num_input_channels)
+        self._pretrained = PretrainedWeights(unwrapped(self.network), self.num_input_channels)
 
     def load_checkpoint(self, filename_or_checkpoint: str) -> None:
         if not self.was_initialized:

@@ -27,6 +27,12 @@ def change(monkeypatch, **changes):
     monkeypatch.setitem(CONFIGURATIONS, "3d", configuration)
 
 
+def test_a_patch_that_the_network_can_not_be_trained_on_is_refused_before_any_worker_starts(tmp_path, monkeypatch):
+    change(monkeypatch, patch_size=[4, 4, 4])
+    with pytest.raises(InputSizeError, match="coarsest map has one position"):
+        make_trainer("nnUNetTrainerEGE", tmp_path, monkeypatch).initialize()
+
+
 @pytest.mark.parametrize(
     ("changes", "error", "message"),
     [

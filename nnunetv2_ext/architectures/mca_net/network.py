@@ -75,5 +75,5 @@ class MCANet(Network):
         )
 
     def forward(self, x: Tensor) -> Tensor | list[Tensor]:
-        self.plan.check_input(x.shape, training=self.training)
+        self.check_input(x.shape)
         return self.decoder(self.encoder(x))

@@ -46,7 +46,7 @@ class AxialUNet(MedicalTransformer):
         self.decoder = SegmentationHeads(self.plan, [self.layout.channels(stage) for stage in range(self.depth + 1)])
 
     def forward(self, x: Tensor) -> Tensor | list[Tensor]:
-        self.check_input(x)
+        self.check_input(x.shape)
         return self.decoder(self.branch(x))
 
 

@@ -106,7 +106,7 @@ class LoGo(MedicalTransformer):
         return tuple(largest_grid(length, step) for length, step in zip(size, reach, strict=True))
 
     def forward(self, x: Tensor) -> Tensor | list[Tensor]:
-        self.check_input(x)
+        self.check_input(x.shape)
         features = self.global_branch(x)
         if self.local_branch is not None:
             local = self.local_features(self.local_branch, x)
@@ -114,9 +114,9 @@ class LoGo(MedicalTransformer):
             features = both + local[len(both) :]
         return self.decoder([functional.relu(self.fuse(features[0])), *features[1:]])
 
-    def check_input(self, x: Tensor) -> None:
-        super().check_input(x)
-        size = tuple(x.shape[2:])
+    def check_input(self, shape: Sequence[int]) -> None:
+        super().check_input(shape)
+        size = tuple(shape[2:])
         if self.local_branch is not None and not divides(self.grid_of(size), size):
             raise InputSizeError(
                 f"got an input of size {size}, need each axis divisible by {self.local_grid}, the grid of local patches: use a "

@@ -109,6 +109,6 @@ class MedicalTransformer(Network):
     def _gates(self) -> list[AttentionGates]:
         return [module for module in self.modules() if isinstance(module, AttentionGates)]
 
-    def check_input(self, x: Tensor) -> None:
+    def check_input(self, shape: Sequence[int]) -> None:
         # BatchNorm in training needs two values per channel, which two samples give at any size.
-        self.plan.check_input(x.shape, training=self.training and len(x) == 1)
+        self.plan.check_input(shape, training=self.training and shape[0] == 1)

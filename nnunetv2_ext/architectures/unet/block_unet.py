@@ -76,5 +76,5 @@ class BlockUNet(Network):
         self.decoder = UNetDecoder(plan, blocks=in_decoder, recompute=recompute)
 
     def forward(self, x: Tensor) -> Tensor | list[Tensor]:
-        self.plan.check_input(x.shape, training=self.training)
+        self.check_input(x.shape)
         return self.decoder(self.encoder(x))

@@ -81,5 +81,5 @@ class EGE(Network):
         self.decoder = UNetDecoder(self.plan, gab=gab, region_based=region_based, recompute=recompute)
 
     def forward(self, x: Tensor) -> Tensor | list[Tensor]:
-        self.plan.check_input(x.shape, training=self.training)
+        self.check_input(x.shape)
         return self.decoder(self.encoder(x))
