@@ -33,7 +33,7 @@ def _z_score(image: Image, nonzero: NDArray[np.bool_] | None, _: Mapping[str, fl
         mean, deviation = image.mean(), image.std()
         image -= mean
         image /= max(deviation, EPSILON)
-    else:  # the rest keeps its value, which is zero but for what holes were filled with
+    elif nonzero.any():  # the rest keeps its value, zero
         inside = image[nonzero]
         image[nonzero] = (inside - inside.mean()) / max(inside.std(), EPSILON)
 
