@@ -48,7 +48,7 @@ def prediction(record: Record, *, tiny: bool, rounds: int) -> None:
             export_folder(model, root / name)
         cores = sorted({1, os.cpu_count() or 1})
         rows = [{"network": name, "by": by, "cores": n} for n, name, by in product(cores, trained, (STOCK, *ENGINES))]
-        shortest: dict[tuple[Any, ...], float] = {}
+        shortest: dict[tuple[Any, ...], tuple[float, ...]] = {}
         for _, row in product(range(rounds), rows):
             if record.time_is_up:
                 return
@@ -56,15 +56,13 @@ def prediction(record: Record, *, tiny: bool, rounds: int) -> None:
                 command = _command(row, trained[row["network"]], root)
                 first = _seconds(command, root / "one", root, row["cores"])
                 all_of_them = _seconds(command, root / "images", root, row["cores"])
-                figures = {
-                    "first_case": first,
-                    "further_case": (all_of_them - first) / cases,
-                    "network_alone": _network_seconds(row, trained[row["network"]], root),
-                }
-                for figure, seconds in figures.items():
-                    key = (figure, *row.values())
-                    shortest[key] = min(seconds, shortest.get(key, seconds))
-                    record.write(SECTION, figure, shortest[key], **row)
+                alone = _network_seconds(row, trained[row["network"]], root)
+                key, measured = tuple(row.values()), (first, all_of_them, alone)
+                shortest[key] = tuple(map(min, measured, shortest.get(key, measured)))
+                first, all_of_them, alone = shortest[key]
+                record.write(SECTION, "first_case", first, **row)
+                record.write(SECTION, "further_case", (all_of_them - first) / cases, **row)
+                record.write(SECTION, "network_alone", alone, **row)
 
 
 def _model(trainer: str, *, tiny: bool) -> Model:
