@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -13,13 +14,18 @@ from nnunetv2_ext.export.trained_model import TrainedModel
 from nnunetv2_ext.runtime.description import Fold, ModelDescription
 from nnunetv2_ext.runtime.network import sha256_of
 
+NEEDED = ("onnx", "onnxscript", "onnxruntime")
+
 
 def export_folder(model: TrainedModel, folder: Path) -> ModelDescription:
     """Writes the model to a new folder.
 
     Raises:
-        ExportError: if the folder has something in it already, or the model can't be exported; then nothing is written.
+        ExportError: if the folder has something in it already, the model can't be exported, or a package that it takes is not
+            installed; then nothing is written.
     """
+    if missing := [package for package in NEEDED if not find_spec(package)]:
+        raise ExportError(f"an export needs {' and '.join(missing)}: pip install 'nnunetv2-ext[export]'")
     describe(model, (), OPSET)  # what can't be described isn't exported
     with new_folder(folder) as part:
         description = describe(model, [_export_fold(model, fold, part) for fold in model.checkpoints], OPSET)

@@ -8,6 +8,7 @@ import pytest
 import SimpleITK
 
 from nnunetv2_ext.errors import ExportError
+from nnunetv2_ext.export import folder
 from nnunetv2_ext.export.folder import export_folder
 from nnunetv2_ext.runtime.description import read_description
 from nnunetv2_ext.runtime.network import ENGINES, sha256_of
@@ -64,6 +65,13 @@ def test_a_folder_with_something_in_it_is_kept(tmp_path, monkeypatch):
     with pytest.raises(ExportError, match="isn't an empty folder"):
         export_folder(trained, tmp_path / "exported")
     assert [path.name for path in (tmp_path / "exported").iterdir()] == ["notes.txt"]
+
+
+def test_packages_that_are_missing_are_named(tmp_path, monkeypatch):
+    trained = make_model(Model(), tmp_path, monkeypatch)
+    monkeypatch.setattr(folder, "find_spec", lambda name: None if name == "onnxscript" else True)
+    with pytest.raises(ExportError, match=r"an export needs onnxscript: pip install 'nnunetv2-ext\[export\]'"):
+        export_folder(trained, tmp_path / "exported")
 
 
 def test_nothing_is_left_of_an_export_that_fails(tmp_path, monkeypatch):
