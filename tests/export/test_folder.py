@@ -18,14 +18,13 @@ from tests.export.models import Model, make_model, nnunet_predicts, write_image
 pytest.importorskip("onnxscript")
 
 MODELS = {
-    "slices": Model(plan="2d"),
-    "light network": Model(trainer="nnUNetTrainerEGEUNet", configuration={"spacing": [1.2, 1.0, 1.0]}),
+    "folds": Model(plan="2d", folds=("0", "1"), configuration={"spacing": [0.9, 0.7]}),
     "regions": Model(
         trainer="nnUNetTrainerGAB",
         plan="2d",
         labels={"background": 0, "whole": [1, 2], "core": [2]},
         order=[1, 2],
-        folds=("0", "all"),
+        folds=("all",),
     ),
 }
 
