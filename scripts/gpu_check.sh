@@ -4,7 +4,7 @@
 # of the light network beside stock, as nnU-Net trains them. Figures go to docs/cost-gpu.jsonl as they come, the tables of
 # docs/cost.md are written from them. To see that it holds together on any machine:
 #
-#   scripts/gpu_check.sh --size tiny --backend aot_eager --output /tmp/check.jsonl
+#   scripts/gpu_check.sh --size tiny --backend aot_eager --output check.jsonl
 set -euo pipefail
 . "$(dirname "${BASH_SOURCE[0]}")/setup_environment.sh"
 

@@ -193,7 +193,7 @@ def import_before_forking(trainers: Sequence[str]) -> None:
 @click.command(
     cls=HostStyleCommand,
     context_settings={"help_option_names": ["-h", "--help"]},
-    epilog="Example: scripts/host_integration.py nnUNetTrainerEGE_2epochs_2iters --folder /tmp/integration --configurations 2d",
+    epilog="Example: scripts/host_integration.py nnUNetTrainerEGE_2epochs_2iters --folder integration --configurations 2d",
 )
 @click.argument("trainers", nargs=-1)
 @click.option("--every-preset", metavar="SUFFIX", help="The trainers of all presets with this suffix, such as _2epochs_2iters.")

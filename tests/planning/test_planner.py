@@ -134,7 +134,7 @@ def test_patches_that_are_far_too_large_need_not_be_counted(dataset, monkeypatch
 
 
 @pytest.mark.parametrize("dimensions", [2, 3])
-def test_what_fits_by_half_is_counted_and_what_is_twice_too_large_is_not(small, dimensions):
+def test_up_to_twice_what_fits_is_counted(small, dimensions):
     planner = quiet(PresetPlanner, small.name, preset=FIRST, gpu_memory_target_in_gb=AMPLE)
     reference, batch = (getattr(planner, f"UNet_reference_val_{name}{dimensions}d") for name in ("", "corresp_bs_"))
     # at the smallest batch, with as much memory as nnU-Net's reference, as many times larger
