@@ -8,7 +8,7 @@ kept in docs/cpu-seconds.json.
 import json
 import platform
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -34,10 +34,10 @@ EXPLANATION = (
 )
 
 
-def counted() -> dict[str, Counts]:
-    """The costs of stock and of every preset of ours, by name, at one patch."""
+def counted(rows: Iterable[Preset] = (STOCK, *OURS)) -> dict[str, Counts]:
+    """The costs of presets at one patch, by name."""
     case = case_of_patch(PATCH, channels=1, classes=2, batch_size=2)
-    return {row.name: count(PREFIX + row.name.removeprefix("stock"), case) for row in (STOCK, *OURS)}
+    return {row.name: count(PREFIX + row.name.removeprefix("stock"), case) for row in rows}
 
 
 def networks(counts: Mapping[str, Counts]) -> str:
@@ -70,7 +70,7 @@ def _networks() -> list[Preset]:
 
 def _lines(rows: list[Preset], counts: Mapping[str, Counts]) -> list[str]:
     lines = ["| preset | what it is | parameters | GFLOPs | memory |", "|---|---|---:|---:|---:|"]
-    return [*lines, *map(partial(_row, counts=counts), rows)]
+    return [*lines, *map(partial(line, counts=counts), rows)]
 
 
 def _with_explanation(lines: list[str], explanation: str) -> str:
@@ -78,7 +78,8 @@ def _with_explanation(lines: list[str], explanation: str) -> str:
     return "\n".join([*lines, "", f"On nnU-Net's plan for a patch of {patch}, 1 channel, 2 classes. {explanation}"]) + "\n"
 
 
-def _row(row: Preset, counts: Mapping[str, Counts]) -> str:
+def line(row: Preset, counts: Mapping[str, Counts]) -> str:
+    """A preset in the tables."""
     ours, stock = counts[row.name], counts["stock"]
     memory = f"{ours.peak_bytes / 2**30:.1f} GiB, {ours.peak_bytes / stock.peak_bytes:.2f}x"
     name = "*stock nnU-Net*" if row is STOCK else f"`{row.name}`"

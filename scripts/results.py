@@ -41,7 +41,8 @@ class Experiment:
 
 
 HIPPOCAMPUS, NUCLEI = ("Dataset004_Hippocampus", "3d_fullres"), ("Dataset120_DSB2018", "2d")
-LIGHT, PARTS = ("Plain", "EGEUNet", "EGEUNet_lr3e-3"), ("Plain", "EGE", *WITHOUT_ONE, *ALONE)
+LIGHT = ("PlainNoMirroring_bs2", "EGEUNetNoMirroring_bs2", "NarrowUNetNoMirroring_bs2")
+PARTS = ("Plain", "EGE", *WITHOUT_ONE, *ALONE)
 RECIPE = tuple(preset + recipe for preset in ("Plain", "EGE") for recipe in RECIPES)
 SMALL = {"length": "_20epochs_50iters", "widths": (8, 64)}
 EXPERIMENTS = {

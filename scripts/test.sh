@@ -5,6 +5,8 @@ set -euo pipefail
 
 # Two workers share the tests; a pool of threads in each would only fight over the cores.
 export OMP_NUM_THREADS=1
+# nnU-Net starts a pool all the same when it trains on a CPU; waiting threads of it must not keep a core busy.
+export OMP_WAIT_POLICY=PASSIVE
 
 ensure_environment dev,demo,monai
 step "Format" "$VENV_PYTHON" -m ruff format --check .

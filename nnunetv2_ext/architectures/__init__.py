@@ -3,6 +3,6 @@
 from nnunetv2_ext.architectures.ege_unet import EGEUNet
 from nnunetv2_ext.architectures.mca_net import MCANet
 from nnunetv2_ext.architectures.medical_transformer import AxialUNet, GatedAxialUNet, LoGo, MedT
-from nnunetv2_ext.architectures.unet import EGE
+from nnunetv2_ext.architectures.unet import EGE, NarrowUNet
 
-__all__ = ["EGE", "AxialUNet", "EGEUNet", "GatedAxialUNet", "LoGo", "MCANet", "MedT"]
+__all__ = ["EGE", "AxialUNet", "EGEUNet", "GatedAxialUNet", "LoGo", "MCANet", "MedT", "NarrowUNet"]

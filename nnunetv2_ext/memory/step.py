@@ -14,6 +14,7 @@ from torch.utils._pytree import tree_leaves
 
 from nnunetv2_ext.memory.autocast import cuda_autocast_rules, half_autocast
 from nnunetv2_ext.memory.gpu_paths import gpu_paths
+from nnunetv2_ext.memory.meta_cache import on_meta
 
 Precision = Literal["autocast", "float32"]
 """as nnU-Net trains on a GPU, in float16 autocast; or in float32, as it trains on a CPU"""
@@ -42,7 +43,7 @@ class LiveBytes(TorchDispatchMode):
         self._changes: list[tuple[int, int]] = []
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        out = func(*args, **(kwargs or {}))
+        out = on_meta(func, args, kwargs or {})
         for tensor in tree_leaves(out):
             if isinstance(tensor, Tensor):
                 self._follow(tensor.untyped_storage())

@@ -76,6 +76,13 @@ OURS = (
     _ege_unet("EGEUNetNoMaps", "EGE-UNet with GHPA's Hadamard maps replaced by ones", maps=False),
     _ege_unet("EGEUNetNoMasks", "EGE-UNet with a mask of zeros in GAB", masks=False),
     _ege_unet("EGEUNetNoBridges", "EGE-UNet with plain skips instead of GAB", bridges=False),
+    Preset(
+        "NarrowUNet",
+        "the plan's U-Net with a quarter of its features, for short trainings on a CPU",
+        network="nnunetv2_ext.architectures.NarrowUNet",
+        optimizer="AdamW",
+        hyperparameters={"initial_lr": 2e-3},
+    ),
     _medical_transformer("AxialUNet", "axial attention with relative position along every axis", "AxialUNet"),
     _medical_transformer("GatedAxialUNet", "AxialUNet with gates on its position terms", "GatedAxialUNet", gates=True),
     _medical_transformer("LoGo", "AxialUNet as a shallow global and a deep local branch on patches", "LoGo"),

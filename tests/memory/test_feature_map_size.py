@@ -9,7 +9,7 @@ from nnunetv2_ext.memory.feature_map_size import feature_map_size
 from nnunetv2_ext.memory.step import step_memory
 from nnunetv2_ext.profiling.case import Case, case_of_patch
 from nnunetv2_ext.trainers.names import PREFIX
-from tests.plans import NETWORKS, OUR_PRESETS
+from tests.plans import NETWORKS
 
 PATCHES = {"2d": (64, 64), "3d": (32, 32, 32), "3d_anisotropic": (8, 32, 32)}
 
@@ -42,13 +42,8 @@ def stock_numbers(plan: str) -> tuple[int, int]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    ("preset", "plan"),
-    [
-        *((name, plan) for plan in ("3d", "3d_anisotropic") for name in NETWORKS),
-        *((name, "2d") for name in OUR_PRESETS),
-    ],
-)
+@pytest.mark.parametrize("preset", NETWORKS)
+@pytest.mark.parametrize("plan", PATCHES)
 def test_the_estimate_is_to_stocks_as_the_peak_is(preset, plan):
     case = case_of(plan)
     network = on_meta(case, PREFIX + preset)

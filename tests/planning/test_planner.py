@@ -8,6 +8,7 @@ from math import prod
 
 import pytest
 import torch
+from nnunetv2.experiment_planning.experiment_planners.default_experiment_planner import ExperimentPlanner
 
 from nnunetv2_ext.errors import DatasetError, PlanError
 from nnunetv2_ext.planning.planner import PresetPlanner, plans_name, write_plans
@@ -97,17 +98,17 @@ def test_regions_are_a_fact_of_the_plan(light):
 
 @pytest.mark.slow
 def test_a_heavier_network_gets_a_smaller_batch_or_patch(dataset):
-    def voxels(configuration):
-        return configuration["batch_size"] * prod(configuration["patch_size"])
+    def sizes(planner):
+        plan = quiet(planner.get_plans_for_configuration, [1.0] * 3, [64] * 3, "any", 1e9, {})
+        return plan["batch_size"], prod(plan["patch_size"])
 
-    with_room, without = written(dataset, gpu_memory=AMPLE), written(dataset, gpu_memory=TIGHT, overwrite=True)
-    for plans, memory, smaller in ((with_room, AMPLE, "batch_size"), (without, TIGHT, "patch_size")):
-        stock = dataset.plan_stock(memory)["configurations"]["3d_fullres"]
-        ours = plans["configurations"]["3d_fullres"]
-        assert voxels(ours) < voxels(stock)
-        assert prod([ours[smaller]] if smaller == "batch_size" else ours[smaller]) < (
-            stock[smaller] if smaller == "batch_size" else prod(stock[smaller])
+    for memory, smaller in ((AMPLE, 0), (TIGHT, 1)):
+        ours, stock = (
+            sizes(quiet(planner, dataset.name, gpu_memory_target_in_gb=memory))
+            for planner in (partial(PresetPlanner, preset=FIRST), ExperimentPlanner)
         )
+        assert ours[smaller] < stock[smaller]
+        assert prod(ours) < prod(stock)
 
 
 @pytest.mark.slow
@@ -186,15 +187,15 @@ def test_data_is_shared_with_the_host_where_it_is_the_same(small):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("trainer", ["nnUNetTrainerAdan", "nnUNetTrainer"])
-def test_a_stock_trainer_trains_and_predicts_without_our_folder(small, monkeypatch, trainer):
+def test_a_stock_trainer_trains_and_predicts_without_our_folder(light, monkeypatch, trainer):
     import numpy as np
     from batchgenerators.utilities.file_and_folder_operations import save_json
     from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
     from nnunetv2.run.run_training import get_trainer_from_args
 
     monkeypatch.delenv("nnUNet_extTrainer", raising=False)
-    plans = written(small, configurations=["3d_fullres"])
-    data = small.preprocessed / plans["configurations"]["3d_fullres"]["data_identifier"]
+    plans = written(light, configurations=["3d_fullres"])
+    data = light.preprocessed / plans["configurations"]["3d_fullres"]["data_identifier"]
     data.mkdir()
     (data / "case.b2nd").touch()
     cpu = torch.device("cpu")

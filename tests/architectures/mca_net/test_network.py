@@ -12,7 +12,6 @@ from nnunetv2_ext.errors import InputSizeError, PlanError
 from nnunetv2_ext.memory.step import step_memory
 from tests.architectures.network_contract import (
     assert_every_parameter_gets_a_gradient,
-    assert_exports_and_compiles,
     assert_finite_under_autocast,
     assert_host_outputs,
     assert_one_key_per_tensor,
@@ -123,12 +122,6 @@ def test_one_key_per_tensor_and_pickle(switches: dict[str, Any]) -> None:
     network = network_of(2, **switches)
     assert_one_key_per_tensor(network)
     assert_pickles(network, patch(2))
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("dimensions", [2, 3])
-def test_exports_and_compiles(dimensions: int) -> None:
-    assert_exports_and_compiles(network_of(dimensions), patch(dimensions))
 
 
 @pytest.mark.parametrize("dimensions", [2, 3])

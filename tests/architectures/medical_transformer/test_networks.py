@@ -119,19 +119,6 @@ def test_one_key_per_tensor_and_pickle(name):
     torch.testing.assert_close(pickle.loads(pickle.dumps(net))(x), net(x))
 
 
-@pytest.mark.slow
-@every_network
-@pytest.mark.parametrize("plan", ["2d", "anisotropic"])
-def test_compiles_and_exports(name, plan):
-    torch.compiler.reset()
-    net, x = network(name, plan), patch(plan)
-    reference = deepcopy(net)
-    for ours, expected in zip(torch.compile(net, fullgraph=True, backend="eager")(x), reference(x), strict=True):
-        torch.testing.assert_close(ours, expected, rtol=1e-4, atol=1e-5)
-    net.eval()
-    torch.testing.assert_close(torch.export.export(net, (x,)).module()(x), net(x))
-
-
 # No plan with maps of 2x2x2: in bfloat16 on a CPU torch's own Conv3d can give infinite gradients of its weight there, for 128
 # such maps of random numbers already.
 @every_network
