@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from nnunetv2_ext.planning.planner import PresetPlanner
 from nnunetv2_ext.presets import PRESETS, Preset
 
 FIRST = next(iter(PRESETS))
@@ -13,6 +14,13 @@ FIRST = next(iter(PRESETS))
 def small(dataset):
     dataset.fingerprint(shape=[1, 32, 32], spacing=[1.0, 1.0, 1.0])
     return dataset
+
+
+@pytest.fixture
+def light(small, monkeypatch):
+    """The small dataset, and an estimate that takes no time."""
+    monkeypatch.setattr(PresetPlanner, "static_estimate_VRAM_usage", lambda *_: 10**6)
+    return small
 
 
 @pytest.mark.parametrize(
@@ -37,27 +45,24 @@ def test_it_writes_plans_and_says_what_to_type_next(command, small):
     assert f"nnUNetv2_train 7 2d 0 -p nnUNet{FIRST}Plans\n" in result.stdout
 
 
-@pytest.mark.slow
-def test_data_that_is_there_need_not_be_made(command, small):
-    (small.preprocessed / "nnUNetPlans_2d").mkdir()
+def test_data_that_is_there_need_not_be_made(command, light):
+    (light.preprocessed / "nnUNetPlans_2d").mkdir()
     result = json.loads(command("plan", "-d", "7", "-a", FIRST, "--json").stdout)
     assert list(result["configurations"]) == ["2d"]
     assert result["next"] == [f"nnUNetv2_train 7 2d 0 -p nnUNet{FIRST}Plans"]
 
 
-@pytest.mark.slow
-def test_a_preset_with_a_recipe_is_trained_by_its_trainer(command, small, monkeypatch):
+def test_a_preset_with_a_recipe_is_trained_by_its_trainer(command, light, monkeypatch):
     first = PRESETS[FIRST]
     recipe = Preset(FIRST, first.summary, first.paper, first.network, first.arguments, first.plan_facts, optimizer="AdamW")
     monkeypatch.setitem(PRESETS, FIRST, recipe)
-    (small.preprocessed / "nnUNetPlans_2d").mkdir()
+    (light.preprocessed / "nnUNetPlans_2d").mkdir()
     result = json.loads(command("plan", "-d", "7", "-a", FIRST, "--json").stdout)
     assert result["next"] == [f"nnUNetv2_train 7 2d 0 -p nnUNet{FIRST}Plans -tr nnUNetTrainer{FIRST}"]
 
 
-@pytest.mark.slow
-def test_plans_that_exist_are_kept(command, small):
-    file = small.preprocessed / f"nnUNet{FIRST}Plans.json"
+def test_plans_that_exist_are_kept(command, light):
+    file = light.preprocessed / f"nnUNet{FIRST}Plans.json"
     file.write_text('{"configurations": {"mine": {}}}')
     result = command("plan", "-d", "7", "-a", FIRST)
     assert result.exit_code == 1
