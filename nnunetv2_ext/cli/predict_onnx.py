@@ -42,7 +42,7 @@ def predict_onnx(
     from nnunetv2_ext.runtime.images import cases
     from nnunetv2_ext.runtime.predictor import Predictor
 
-    predictor = Predictor(model, engine=engine or "", threads=threads or 0, mirroring=not disable_tta)
+    predictor = Predictor(model, engine=engine, threads=threads, mirroring=not disable_tta)
     ending = predictor.model.file_ending
     found = cases(source, ending)
     if not found:

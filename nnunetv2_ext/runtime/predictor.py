@@ -37,7 +37,7 @@ class Predictor:
         >>> predictor.predict_files([Path("case_0000.nii.gz")], Path("case.nii.gz"))
     """
 
-    def __init__(self, folder: Path, *, engine: str = "", threads: int = 0, mirroring: bool = True) -> None:
+    def __init__(self, folder: Path, *, engine: str | None = None, threads: int | None = None, mirroring: bool = True) -> None:
         self.model = read_description(folder)
         if self.model.reader not in READERS:
             raise PredictionError(
