@@ -34,12 +34,6 @@ def test_narrow_plans_have_the_data_of_the_wide_ones(results) -> None:
     assert narrow["configurations"]["2d"]["data_identifier"] == "here"
 
 
-def test_iterations_follow_from_the_trial(results) -> None:
-    # 20 epochs in 20 minutes are 60 s each; 20 iterations took 4 s once warm
-    assert results.iterations_for(20, [9.0, 4.0]) == 300
-    assert results.iterations_for(20, [4.0]) == 300
-
-
 def test_a_block_replaces_its_earlier_one_and_leaves_the_prose(results) -> None:
     text = results.with_block("# Results\n\nProse.\n", "a", "one\n")
     text = results.with_block(text, "b", "two\n") + "\nMore prose.\n"
