@@ -79,7 +79,8 @@ class Integration:
         module = f"nnunetv2.dataset_conversion.datasets_for_integration_tests.{self._name}"
         ok = steps.module(f"{d} dataset", module)
         what = ("-d", d, "--verify_dataset_integrity", "--no_pp", "-npfp", 1)
-        ok = steps.command(f"{d} plan", "nnUNetv2_plan_and_preprocess", *what, needs=ok)
+        # nnU-Net can train without a worker for augmentation, but not plan
+        ok = steps.command(f"{d} plan", "nnUNetv2_plan_and_preprocess", *what, needs=ok, nnUNet_n_proc_DA="1")
         ok = steps.module(f"{d} add cascade", "nnunetv2.tests.integration_tests.add_lowres_and_cascade", "-d", d, needs=ok)
         if self._small:
             ok = steps.call(f"{d} shrink networks", self._shrink, needs=ok)

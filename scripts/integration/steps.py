@@ -40,10 +40,15 @@ class Steps:
         self._logs = logs
         logs.mkdir()
 
-    def command(self, title: str, command: str, *arguments: object, needs: bool = True) -> bool:
-        """One of the commands that nnU-Net installs."""
+    def command(self, title: str, command: str, *arguments: object, needs: bool = True, **variables: str) -> bool:
+        """One of the commands that nnU-Net installs, with environment variables of its own."""
         words = [command, *(str(argument) for argument in arguments)]
-        return self.call(title, lambda: _run_command(words), needs=needs, says=shlex.join(words))
+
+        def run() -> None:
+            os.environ.update(variables)
+            _run_command(words)
+
+        return self.call(title, run, needs=needs, says=shlex.join(words))
 
     def module(self, title: str, module: str, *arguments: object, needs: bool = True) -> bool:
         """A module of nnU-Net that is run as a script."""

@@ -52,7 +52,7 @@ def test_every_experiment_has_trainers_that_exist(results, tmp_path, monkeypatch
     assert output.exit_code == 0, output.output
     commands = output.stdout.splitlines()
     assert sum("nnUNetv2_ext compare" in line for line in commands) == len(results.EXPERIMENTS)
-    names = {word.replace("N" + "iters", "7iters") for line in commands for word in line.split() if word.startswith(PREFIX)}
-    assert len(names) > 30
+    names = {word for line in commands for word in line.split() if word.startswith(PREFIX)}
+    assert len(names) > 25
     for name in names:
         parse(name)
