@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 @click.option("-chk", "--checkpoint", default="checkpoint_final.pth", show_default=True, help="Which one of each fold.")
 @click.option("-o", "--output", required=True, type=click.Path(path_type=Path), help="A new folder.")
 @click.option("--stock", is_flag=True, help="Instead write a model of a stock trainer, for nnU-Net itself.")
+@click.option("--web", is_flag=True, help="Add a page that predicts in the browser. Needs npm.")
 def export(
     dataset: str,
     configuration: str,
@@ -32,29 +33,37 @@ def export(
     checkpoint: str,
     output: Path,
     stock: bool,
+    web: bool,
 ) -> None:
     """Export a trained model, to predict without PyTorch and nnU-Net.
 
     The folder has an ONNX file per fold and one JSON with all that prediction needs; 'nnUNetv2_ext predict-onnx' predicts from
     it. Each network is compared with what it was exported from. With --stock the folder and the zip in it are for nnU-Net's own
-    commands, where this package is installed, without nnUNet_extTrainer.
+    commands, where this package is installed, without nnUNet_extTrainer. With --web the folder is also a page: whoever opens it
+    drops a NIfTI image on it, and their browser computes the segmentation.
     """
+    if stock and web:
+        raise click.UsageError("--stock writes a model for nnU-Net, --web one for browsers: export twice.")
     for fold in folds:
         if not (fold.isdecimal() or fold == "all"):
             raise click.BadParameter(f"{fold!r} is neither a number nor 'all'", param_hint="-f")
     from nnunetv2_ext.export.trained_model import load_model
 
     model = load_model(dataset, trainer, plans, configuration, folds, checkpoint)
-    (_write_stock if stock else _write_folder)(model, output)
+    if stock:
+        _write_stock(model, output)
+    else:
+        _write_folder(model, output, web)
 
 
-def _write_folder(model: "TrainedModel", output: Path) -> None:
+def _write_folder(model: "TrainedModel", output: Path, web: bool) -> None:
     from rich.console import Console
 
     from nnunetv2_ext.export.folder import export_folder
+    from nnunetv2_ext.export.web import export_page
 
     with Console(stderr=True).status(f"Exporting {model.folder.name}"):
-        description = export_folder(model, output)
+        description = (export_page if web else export_folder)(model, output)
     for fold in description.folds:
         click.echo(
             f"{fold.file}: {_megabytes(output / fold.file)}, ONNX opset {description.opset}, "
@@ -63,6 +72,9 @@ def _write_folder(model: "TrainedModel", output: Path) -> None:
         )
     click.echo(f"Written to {output}. Next, also where neither PyTorch nor nnU-Net is:")
     click.echo(f"  nnUNetv2_ext predict-onnx -i IN -o OUT -m {output}")
+    if web:
+        click.echo("Or in a browser, at http://localhost:8000, which any server of static files can show:")
+        click.echo(f"  python -m http.server -d {output} -b localhost")
 
 
 def _write_stock(model: "TrainedModel", output: Path) -> None:

@@ -24,12 +24,30 @@ def export_folder(model: TrainedModel, folder: Path) -> ModelDescription:
         ExportError: if the folder has something in it already, the model can't be exported, or a package that it takes is not
             installed; then nothing is written.
     """
+    check_exportable(model)
+    with new_folder(folder) as part:
+        return write_model(model, part)
+
+
+def check_exportable(model: TrainedModel) -> ModelDescription:
+    """The description of a model before its networks are exported.
+
+    Raises:
+        ExportError: if it can't be described, or a package that an export takes is not installed.
+    """
     if missing := [package for package in NEEDED if not find_spec(package)]:
         raise ExportError(f"an export needs {' and '.join(missing)}: pip install 'nnunetv2-ext[export]'")
-    describe(model, (), OPSET)  # what can't be described isn't exported
-    with new_folder(folder) as part:
-        description = describe(model, [_export_fold(model, fold, part) for fold in model.checkpoints], OPSET)
-        description.write(part)
+    return describe(model, (), OPSET)
+
+
+def write_model(model: TrainedModel, folder: Path) -> ModelDescription:
+    """Writes the networks and ``model.json`` to a folder.
+
+    Raises:
+        ExportError: if a network can't be exported.
+    """
+    description = describe(model, [_export_fold(model, fold, folder) for fold in model.checkpoints], OPSET)
+    description.write(folder)
     return description
 
 

@@ -7,7 +7,8 @@ import sys
 import pytest
 import SimpleITK
 
-from nnunetv2_ext.runtime.description import FILE_NAME
+from nnunetv2_ext.export.description import describe
+from nnunetv2_ext.runtime.description import FILE_NAME, Fold
 from tests.export.models import Model, make_model, nnunet_predicts, write_image
 
 pytest.importorskip("onnxscript")
@@ -76,9 +77,25 @@ def test_stock(command, tmp_path):
     assert "nnUNetv2_predict -i IN -o OUT -d 9 -c 2d -tr nnUNetTrainer -p nnUNetPlans_EGEUNet -f 0" in result.output
 
 
+@pytest.mark.usefixtures("trained")
+def test_web(command, tmp_path, monkeypatch):
+    def export_page(model, folder):
+        (folder / "fold_0.onnx").parent.mkdir()
+        (folder / "fold_0.onnx").write_bytes(bytes(10_000))
+        return describe(model, [Fold("0", "fold_0.onnx", "", True, 0.0)], 18)
+
+    monkeypatch.setattr("nnunetv2_ext.export.web.export_page", export_page)
+    page = tmp_path / "page"
+    result = command("export", "-d", "9", "-c", "2d", "-tr", TRAINER, "-f", "0", "--web", "-o", str(page))
+    assert result.exit_code == 0, result.output
+    assert f"predict-onnx -i IN -o OUT -m {page}" in result.output
+    assert f"python -m http.server -d {page} -b localhost" in result.output
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "text"),
     [
+        (["-f", "0", "--stock", "--web"], 2, "export twice"),
         (["-f", "x"], 2, "neither a number nor 'all'"),
         (["-f", "0", "1"], 1, "no checkpoint_final.pth of fold 1"),
         (["-f", "0", "-p", "nnUNetOtherPlans"], 1, "there is no trained model"),

@@ -1,0 +1,182 @@
+"""The page's steps, in node, give every voxel the label that the runtime gives it, whatever the model's description says.
+
+The networks are a line of arithmetic, the same in both, so that every difference is of the steps.
+"""
+
+import json
+import shutil
+import subprocess
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from scipy.ndimage import gaussian_filter
+
+from nnunetv2_ext.export import web
+from nnunetv2_ext.runtime import predictor as module
+from nnunetv2_ext.runtime.description import Channel, Fold, ModelDescription, Resampling
+from nnunetv2_ext.runtime.labels import Labels
+from nnunetv2_ext.runtime.predictor import Predictor
+
+CHANNEL = Channel("MRI", "ZScoreNormalization", False, {})
+CT = Channel("CT", "CTNormalization", False, {"mean": 0.2, "std": 0.7, "percentile_00_5": -1.0, "percentile_99_5": 1.5})
+SPLINES = Resampling("resample_data_or_seg_to_shape", 3, 0, None, 3.0)
+LOGITS = replace(SPLINES, order=1)
+TORCH = Resampling("resample_torch_fornnunet", 3, 0, None, 3.0)
+NONE = Resampling("no_resampling_hack", 3, 0, None, 3.0)
+PLAIN = ModelDescription(
+    dataset="Dataset009_Noise",
+    trainer="nnUNetTrainer",
+    plans="nnUNetPlans",
+    configuration="3d_fullres",
+    checkpoint="checkpoint_final.pth",
+    reader="SimpleITKIO",
+    file_ending=".nii.gz",
+    channels=(CHANNEL,),
+    transpose_forward=(0, 1, 2),
+    transpose_backward=(0, 1, 2),
+    spacing=(1.0, 1.0, 1.0),
+    patch_size=(6, 8, 10),
+    data_resampling=SPLINES,
+    logits_resampling=LOGITS,
+    mirror_axes=(0, 1, 2),
+    labels={"background": 0, "organ": 1, "lesion": 2},
+    regions_class_order=None,
+    opset=18,
+    folds=(Fold("0", "fold_0.onnx", "", True, 0.0),),
+    versions={},
+)
+ISOTROPIC = {"shape": (13, 12, 19), "spacing": (1.0, 1.0, 1.0)}
+THICK = {"shape": (7, 24, 12), "spacing": (4.0, 0.8, 0.8)}
+CASES = {
+    "plain": (PLAIN, ISOTROPIC),
+    "resampled": (replace(PLAIN, spacing=(1.3, 0.8, 0.9)), ISOTROPIC),
+    "smaller than a tile": (PLAIN, {"shape": (7, 9, 12), "spacing": (1.0, 1.0, 1.0)}),
+    "thick slices": (replace(PLAIN, spacing=(4.0, 1.0, 1.0)), THICK),
+    "thick slices, other distance": (replace(PLAIN, spacing=(3.1, 1.0, 1.0)), THICK),
+    "thick slices, linear along them": (
+        replace(PLAIN, spacing=(3.1, 1.0, 1.0), data_resampling=replace(SPLINES, order_z=1, force_separate_z=True)),
+        THICK,
+    ),
+    "thick slices, cubic along them": (
+        replace(PLAIN, spacing=(3.1, 1.0, 1.0), data_resampling=replace(SPLINES, order=1, order_z=3)),
+        THICK,
+    ),
+    "nearest": (replace(PLAIN, spacing=(1.3, 0.8, 0.9), data_resampling=replace(SPLINES, order=0)), ISOTROPIC),
+    "transposed": (
+        replace(PLAIN, transpose_forward=(2, 0, 1), transpose_backward=(1, 2, 0), spacing=(1.1, 1.3, 0.8)),
+        ISOTROPIC,
+    ),
+    "slices": (replace(PLAIN, patch_size=(16, 8), spacing=(0.9, 0.7), mirror_axes=(0, 1)), THICK),
+    "slices along another axis": (
+        replace(
+            PLAIN,
+            patch_size=(8, 10),
+            spacing=(1.0, 1.2),
+            mirror_axes=(1,),
+            transpose_forward=(1, 0, 2),
+            transpose_backward=(1, 0, 2),
+        ),
+        ISOTROPIC,
+    ),
+    "regions": (
+        replace(
+            PLAIN,
+            labels={"background": 0, "whole": [1, 2, 3], "core": [2, 3], "active": 3},
+            regions_class_order=(1, 2, 3),
+            spacing=(1.2, 1.0, 1.0),
+        ),
+        ISOTROPIC,
+    ),
+    "ignore label": (replace(PLAIN, labels={**PLAIN.labels, "ignore": 3}), ISOTROPIC),
+    "folds": (replace(PLAIN, folds=PLAIN.folds * 3, spacing=(1.0, 1.2, 1.0)), ISOTROPIC),
+    "no mirroring": (replace(PLAIN, mirror_axes=()), ISOTROPIC),
+    "channels": (
+        replace(
+            PLAIN,
+            channels=(
+                replace(CHANNEL, only_nonzero=True),
+                CT,
+                replace(CHANNEL, normalization="NoNormalization"),
+                replace(CHANNEL, normalization="RescaleTo01Normalization"),
+                CHANNEL,
+            ),
+        ),
+        ISOTROPIC,
+    ),
+    "not resampled": (replace(PLAIN, spacing=(2.0, 2.0, 2.0), data_resampling=NONE, logits_resampling=NONE), ISOTROPIC),
+    "torch": (replace(PLAIN, spacing=(1.3, 0.8, 0.9), data_resampling=TORCH, logits_resampling=TORCH), ISOTROPIC),
+    "torch, thick slices": (
+        replace(PLAIN, spacing=(3.1, 1.0, 1.0), data_resampling=TORCH, logits_resampling=TORCH),
+        THICK,
+    ),
+}
+
+
+@pytest.fixture(scope="module")
+def of_the_page(tmp_path_factory):
+    """What node computes for all cases."""
+    node = shutil.which("node")
+    if node is None:
+        pytest.skip("node is not installed")
+    cases = [
+        {
+            "model": asdict(model),
+            "channels": [channel.ravel().tolist() for channel in image(model, place["shape"])],
+            **place,
+            "outputs": outputs(model),
+            "mirroring": True,
+        }
+        for model, place in CASES.values()
+    ]
+    file = tmp_path_factory.mktemp("page") / "cases.json"
+    file.write_text(json.dumps(cases))
+    driver = Path(__file__).with_name("page_steps.mjs")
+    done = subprocess.run([node, driver, web.PAGE / "steps", file], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return dict(zip(CASES, json.loads(done.stdout), strict=True))
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_segments_as_the_runtime(case, of_the_page, monkeypatch):
+    model, place = CASES[case]
+    monkeypatch.setattr(module, "read_description", lambda _: model)
+    networks = iter([network(fold, outputs(model)) for fold in range(len(model.folds))])
+    monkeypatch.setattr(module, "load_network", lambda *_, **__: next(networks))
+    monkeypatch.setattr(module, "installed_engine", lambda: "none")
+    tiles = []
+    predictor = Predictor(Path())
+    expected = predictor.predict(image(model, place["shape"]), place["spacing"], lambda *counts: tiles.append(list(counts)))
+    assert len(np.unique(expected)) == outputs(model) + (predictor.labels.order is not None), "all classes are there"
+    np.testing.assert_array_equal(np.reshape(of_the_page[case]["labels"], place["shape"]), expected)
+    assert of_the_page[case]["tiles"] == tiles
+
+
+def image(model, shape):
+    """Smooth noise with zeros around it and a hole inside, float32."""
+    random = np.random.default_rng(0)
+    channels = [gaussian_filter(random.normal(size=shape), 1) * 4 for _ in model.channels]
+    array = np.stack(channels).astype(np.float32)
+    array[:, :1] = array[:, :, -3:] = array[:, 3:5, 4:7, 4:7] = 0
+    return array
+
+
+def outputs(model):
+    return Labels(model.labels, model.regions_class_order).outputs
+
+
+def network(fold, outputs):
+    """What page_steps.mjs computes, in float32 as well."""
+
+    def logits(tile):
+        place = np.arange(tile[0, 0].size).reshape(tile.shape[2:])
+        result = []
+        for output in range(outputs):
+            one = ((place * (output + 3)) % 11 / 8 - (fold + 1) / 4).astype(np.float32)
+            for channel, values in enumerate(tile[0]):
+                one = one + values * np.float32((output + channel) % 3 - 1)
+            result.append(one)
+        return np.stack(result)[None]
+
+    return logits
