@@ -78,7 +78,7 @@ OURS = (
     _ege_unet("EGEUNetNoBridges", "EGE-UNet with plain skips instead of GAB", bridges=False),
     Preset(
         "NarrowUNet",
-        "the plan's U-Net with a quarter of its features, for short trainings on a CPU",
+        "the plan's U-Net with a quarter of its features, for a CPU",
         network="nnunetv2_ext.architectures.NarrowUNet",
         optimizer="AdamW",
         hyperparameters={"initial_lr": 2e-3},
