@@ -21,6 +21,7 @@ from nnunetv2_ext.runtime.predictor import Predictor
 
 CHANNEL = Channel("MRI", "ZScoreNormalization", False, {})
 CT = Channel("CT", "CTNormalization", False, {"mean": 0.2, "std": 0.7, "percentile_00_5": -1.0, "percentile_99_5": 1.5})
+PLATEAUS = replace(CT, statistics={**CT.statistics, "std": 2.0})
 SPLINES = Resampling("resample_data_or_seg_to_shape", 3, 0, None, 3.0)
 LOGITS = replace(SPLINES, order=1)
 TORCH = Resampling("resample_torch_fornnunet", 3, 0, None, 3.0)
@@ -52,6 +53,8 @@ THICK = {"shape": (7, 24, 12), "spacing": (4.0, 0.8, 0.8)}
 CASES = {
     "plain": (PLAIN, ISOTROPIC),
     "resampled": (replace(PLAIN, spacing=(1.3, 0.8, 0.9)), ISOTROPIC),
+    "resampled plateaus, which splines overshoot": (replace(PLAIN, channels=(PLATEAUS,), spacing=(1.3, 0.8, 0.9)), ISOTROPIC),
+    "thick slices with plateaus": (replace(PLAIN, channels=(PLATEAUS,), spacing=(3.1, 1.0, 1.0)), THICK),
     "smaller than a tile": (PLAIN, {"shape": (7, 9, 12), "spacing": (1.0, 1.0, 1.0)}),
     "thick slices": (replace(PLAIN, spacing=(4.0, 1.0, 1.0)), THICK),
     "thick slices, other distance": (replace(PLAIN, spacing=(3.1, 1.0, 1.0)), THICK),

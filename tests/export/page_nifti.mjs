@@ -1,0 +1,21 @@
+// Reads images with the page's own code and writes what it got, and a segmentation of each, beside them.
+
+import {readFileSync, writeFileSync} from 'node:fs';
+import {File} from 'node:buffer';
+import {basename} from 'node:path';
+
+const [steps, ...paths] = process.argv.slice(2);
+const {readImage, writeSegmentation} = await import(`${steps}/nifti.js`);
+
+const results = [];
+for (const path of paths) {
+  try {
+    const {data, shape, spacing, header} = await readImage(new File([readFileSync(path)], basename(path)));
+    const labels = Uint8Array.from(data, (_, index) => index % 5);
+    writeFileSync(`${path}.mask.nii`, writeSegmentation(labels, header));
+    results.push({data: [...data], shape, spacing});
+  } catch (error) {
+    results.push({refused: error.message});
+  }
+}
+console.log(JSON.stringify(results));
