@@ -35,7 +35,7 @@ for which in "${wanted[@]}"; do
     environment=$folder/$which
     step "Making the $which environment with $("$python" --version)" "$python" -m venv "$environment"
     step "Installing ${pins[*]:-the newest torch and nnunetv2}" \
-        "$environment/bin/python" -m pip install --quiet --disable-pip-version-check --editable ".[dev,demo]" "${pins[@]}"
+        "$environment/bin/python" -m pip install --quiet --disable-pip-version-check --editable ".[dev,demo,monai]" "${pins[@]}"
     say "The fast tests with the $which: $("$environment/bin/python" -m pip freeze | grep -E '^(torch|nnunetv2|numpy)==' | tr '\n' ' ')"
     "$environment/bin/python" -m pytest -m "not slow" -q -n "${WORKERS:-2}" "$@" || failed+=("$which")
     rm -rf "$environment"

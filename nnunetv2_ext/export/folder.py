@@ -9,7 +9,7 @@ from tempfile import TemporaryDirectory
 from nnunetv2_ext.datasets import check_writable
 from nnunetv2_ext.errors import ExportError
 from nnunetv2_ext.export.description import describe
-from nnunetv2_ext.export.onnx_network import OPSET, export_network, largest_difference
+from nnunetv2_ext.export.onnx_network import OPSET, export_network, largest_difference, store_in_half
 from nnunetv2_ext.export.trained_model import TrainedModel
 from nnunetv2_ext.runtime.description import Fold, ModelDescription
 from nnunetv2_ext.runtime.network import sha256_of
@@ -17,8 +17,8 @@ from nnunetv2_ext.runtime.network import sha256_of
 NEEDED = ("onnx", "onnxscript", "onnxruntime")
 
 
-def export_folder(model: TrainedModel, folder: Path) -> ModelDescription:
-    """Writes the model to a new folder.
+def export_folder(model: TrainedModel, folder: Path, *, half: bool = False) -> ModelDescription:
+    """Writes the model to a new folder, its weights in half precision if asked.
 
     Raises:
         ExportError: if the folder has something in it already, the model can't be exported, or a package that it takes is not
@@ -26,7 +26,7 @@ def export_folder(model: TrainedModel, folder: Path) -> ModelDescription:
     """
     check_exportable(model)
     with new_folder(folder) as part:
-        return write_model(model, part)
+        return write_model(model, part, half=half)
 
 
 def check_exportable(model: TrainedModel) -> ModelDescription:
@@ -40,22 +40,24 @@ def check_exportable(model: TrainedModel) -> ModelDescription:
     return describe(model, (), OPSET)
 
 
-def write_model(model: TrainedModel, folder: Path) -> ModelDescription:
+def write_model(model: TrainedModel, folder: Path, *, half: bool = False) -> ModelDescription:
     """Writes the networks and ``model.json`` to a folder.
 
     Raises:
         ExportError: if a network can't be exported.
     """
-    description = describe(model, [_export_fold(model, fold, folder) for fold in model.checkpoints], OPSET)
+    description = describe(model, [_export_fold(model, fold, folder, half) for fold in model.checkpoints], OPSET)
     description.write(folder)
     return description
 
 
-def _export_fold(model: TrainedModel, name: str, folder: Path) -> Fold:
+def _export_fold(model: TrainedModel, name: str, folder: Path, half: bool) -> Fold:
     file = folder / f"fold_{name}.onnx"
     network, of_patch = model.network(name), (model.input_channels, model.configuration.patch_size)
     free_batch = export_network(network, *of_patch, file)
-    difference = largest_difference(network, *of_patch, file, free_batch=free_batch)
+    if half:
+        store_in_half(file)
+    difference = largest_difference(network, *of_patch, file, free_batch=free_batch, half=half)
     return Fold(name, file.name, sha256_of(file.read_bytes()), free_batch, difference)
 
 

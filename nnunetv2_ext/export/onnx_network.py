@@ -16,8 +16,9 @@ from nnunetv2_ext.runtime.network import load_network, sha256_of
 
 OPSET = 18
 """the oldest one that torch exports to without converting, so that most programs can read it"""
-TOLERANCE = 1e-3
-"""of the largest logit: differences from another order of additions stay far below, a wrong operation far above"""
+TOLERANCE, TOLERANCE_OF_HALF = 1e-3, 1e-2
+"""of the largest logit: what another order of additions or weights in half precision change stays far below, a wrong
+operation far above"""
 
 FREE_BATCH = ({0: torch.export.Dim("batch")},)
 
@@ -69,7 +70,35 @@ def _trace(network: nn.Module, channels: int, patch_size: Sequence[int]) -> tupl
         return torch.export.export(network, (torch.zeros(1, channels, *patch_size),)), False
 
 
-def largest_difference(network: nn.Module, channels: int, patch_size: Sequence[int], file: Path, *, free_batch: bool) -> float:
+def store_in_half(file: Path) -> None:
+    """Stores the weights of an ONNX file in half precision, which halves its size.
+
+    They become float32 again when the file is loaded, so the network computes as it did and as fast.
+
+    Args:
+        file: changed in place.
+    """
+    import onnx
+    from onnx import TensorProto, helper, numpy_helper
+
+    model = onnx.load(file)
+    casts = []
+    for weight in model.graph.initializer:
+        if weight.data_type == TensorProto.FLOAT and len(weight.dims) > 1:  # the others are few: biases, and factors of sizes
+            with np.errstate(over="ignore"):  # logits that aren't numbers are refused
+                values = numpy_helper.to_array(weight).astype(np.float16)
+            half = numpy_helper.from_array(values, f"{weight.name}_in_half")
+            casts.append(helper.make_node("Cast", [half.name], [weight.name], to=TensorProto.FLOAT))
+            weight.CopyFrom(half)
+    nodes = [*casts, *model.graph.node]
+    del model.graph.node[:]
+    model.graph.node.extend(nodes)
+    onnx.save(model, file)
+
+
+def largest_difference(
+    network: nn.Module, channels: int, patch_size: Sequence[int], file: Path, *, free_batch: bool, half: bool = False
+) -> float:
     """The largest difference between logits of the network and of its ONNX file, on noise.
 
     Args:
@@ -78,18 +107,19 @@ def largest_difference(network: nn.Module, channels: int, patch_size: Sequence[i
         patch_size: spatial size of its input.
         file: where it was written to.
         free_batch: whether a batch of three is compared, too.
+        half: whether its weights are in half precision.
 
     Raises:
         ExportError: if it is more than rounding explains.
     """
     exported = load_network(file, sha256_of(file.read_bytes()), engine="onnxruntime", threads=torch.get_num_threads())
-    largest = 0.0
+    largest, tolerance = 0.0, TOLERANCE_OF_HALF if half else TOLERANCE
     for batch in (1, 3) if free_batch else (1,):
         noise = torch.randn(batch, channels, *patch_size, generator=torch.Generator().manual_seed(batch))
         with torch.no_grad():
             expected = network(noise).numpy()
         difference = float(np.abs(exported(noise.numpy()) - expected).max())
-        if not difference <= TOLERANCE * max(1.0, float(np.abs(expected).max())):
+        if not difference <= tolerance * max(1.0, float(np.abs(expected).max())):
             raise ExportError(
                 f"the logits of {file.name} differ by up to {difference:.3g} from those of the network it was exported from, "
                 f"the largest of which is {np.abs(expected).max():.3g}. Nothing was exported; please report this with your "

@@ -21,8 +21,8 @@ SPLINE_ORDERS = (0, 1, 3)
 LARGEST_LABEL = 255
 
 
-def export_page(model: TrainedModel, folder: Path) -> ModelDescription:
-    """Writes the model and a page that predicts with it to a new folder.
+def export_page(model: TrainedModel, folder: Path, *, half: bool = False) -> ModelDescription:
+    """Writes the model, its weights in half precision if asked, and a page that predicts with it to a new folder.
 
     Raises:
         ExportError: if the folder has something in it already, the model can't be exported or is none that the page can
@@ -31,7 +31,7 @@ def export_page(model: TrainedModel, folder: Path) -> ModelDescription:
     check_page_can(check_exportable(model))
     with new_folder(folder) as part:
         write_page(part)
-        return write_model(model, part)
+        return write_model(model, part, half=half)
 
 
 def write_page(folder: Path) -> None:

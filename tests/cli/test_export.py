@@ -96,6 +96,7 @@ def test_web(command, tmp_path, monkeypatch):
     ("arguments", "code", "text"),
     [
         (["-f", "0", "--stock", "--web"], 2, "export twice"),
+        (["-f", "0", "--stock", "--half"], 2, "leave out --half"),
         (["-f", "x"], 2, "neither a number nor 'all'"),
         (["-f", "0", "1"], 1, "no checkpoint_final.pth of fold 1"),
         (["-f", "0", "-p", "nnUNetOtherPlans"], 1, "there is no trained model"),
