@@ -37,7 +37,6 @@ HIPPOCAMPUS, NUCLEI = ("Dataset004_Hippocampus", "3d_fullres"), ("Dataset120_DSB
 # 20 minutes each on two idle cores of an AMD EPYC (AVX2), nnU-Net's validation iterations included: a preset and its length.
 LIGHT = (
     "PlainNoMirroring_bs2_20epochs_16iters",
-    "EGEUNetNoMirroring_bs2_20epochs_330iters",
     "NarrowUNetNoMirroring_bs2_20epochs_130iters",
 )
 PARTS = ("Plain", "EGE", *WITHOUT_ONE, *ALONE)
