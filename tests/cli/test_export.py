@@ -79,14 +79,15 @@ def test_stock(command, tmp_path):
 
 @pytest.mark.usefixtures("trained")
 def test_web(command, tmp_path, monkeypatch):
-    def export_page(model, folder):
+    def export_page(model, folder, half):
+        assert half
         (folder / "fold_0.onnx").parent.mkdir()
         (folder / "fold_0.onnx").write_bytes(bytes(10_000))
         return describe(model, [Fold("0", "fold_0.onnx", "", True, 0.0)], 18)
 
     monkeypatch.setattr("nnunetv2_ext.export.web.export_page", export_page)
     page = tmp_path / "page"
-    result = command("export", "-d", "9", "-c", "2d", "-tr", TRAINER, "-f", "0", "--web", "-o", str(page))
+    result = command("export", "-d", "9", "-c", "2d", "-tr", TRAINER, "-f", "0", "--web", "--half", "-o", str(page))
     assert result.exit_code == 0, result.output
     assert f"predict-onnx -i IN -o OUT -m {page}" in result.output
     assert f"python -m http.server -d {page} -b localhost" in result.output
