@@ -25,7 +25,7 @@ def without_npm(monkeypatch):
 def exportable(monkeypatch):
     """A model whose networks take no time to write."""
     monkeypatch.setattr(web, "check_exportable", lambda model: model)
-    monkeypatch.setattr(web, "write_model", lambda model, folder, half: model.write(folder))
+    monkeypatch.setattr(web, "write_model", lambda model, folder, **_: model.write(folder))
     return PLAIN
 
 
