@@ -1,15 +1,23 @@
 """The plan's U-Net with a quarter of its features, which a CPU trains in minutes."""
 
+from collections.abc import Sequence
+from dataclasses import replace
+
 from torch import Tensor
 from typing_extensions import Unpack
 
 from nnunetv2_ext.architectures.network import Network
-from nnunetv2_ext.architectures.plan import Plan, PlanArguments
+from nnunetv2_ext.architectures.plan import PlanArguments
 from nnunetv2_ext.architectures.unet.decoder import UNetDecoder
 from nnunetv2_ext.architectures.unet.encoder import PlainConvEncoder
 
 MULTIPLE = 8
 """of features, which is what vector units compute at a time"""
+
+
+def narrowed(features: Sequence[int], width: float) -> tuple[int, ...]:
+    """The features of each stage times ``width``, rounded to a multiple of 8 and at least 8."""
+    return tuple(max(MULTIPLE, round(count * width / MULTIPLE) * MULTIPLE) for count in features)
 
 
 class NarrowUNet(Network):
@@ -30,11 +38,10 @@ class NarrowUNet(Network):
     """
 
     def __init__(self, *, width: float = 0.25, **arguments: Unpack[PlanArguments]) -> None:
-        features = Plan.from_arguments(arguments).features
-        arguments["features_per_stage"] = [max(MULTIPLE, round(count * width / MULTIPLE) * MULTIPLE) for count in features]
         super().__init__(**arguments)
-        self.encoder = PlainConvEncoder(self.plan)
-        self.decoder = UNetDecoder(self.plan)
+        narrow = replace(self.plan, features=narrowed(self.plan.features, width))
+        self.encoder = PlainConvEncoder(narrow)
+        self.decoder = UNetDecoder(narrow)
 
     def forward(self, x: Tensor) -> Tensor | list[Tensor]:
         self.check_input(x.shape)
