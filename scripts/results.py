@@ -34,16 +34,19 @@ class Experiment:
 
 
 HIPPOCAMPUS, NUCLEI = ("Dataset004_Hippocampus", "3d_fullres"), ("Dataset120_DSB2018", "2d")
-# On two idle cores of an AMD EPYC (AVX2) they take 23 and 34 minutes: a preset and its length.
-LIGHT = (
-    "PlainNoMirroring_bs2_20epochs_16iters",
-    "NarrowUNetNoMirroring_bs2_20epochs_130iters",
+# A preset and its length. Each epoch takes a minute on two idle cores of an AMD EPYC (AVX2), with augmentation and validation.
+LIGHT_HIPPOCAMPUS = (
+    "PlainNoMirroring_bs2_20epochs_14iters",
+    "NarrowUNetNoMirroring_bs2_20epochs_77iters",
+    "EGEUNetNoMirroring_bs2_20epochs_176iters",
 )
+LIGHT_NUCLEI = ("Plain_bs4_20epochs_10iters", "NarrowUNet_bs4_20epochs_56iters", "EGEUNet_bs4_20epochs_112iters")
 PARTS = ("Plain", "EGE", *WITHOUT_ONE, *ALONE)
 RECIPE = tuple(preset + recipe for preset in ("Plain", "EGE") for recipe in RECIPES)
 SMALL = {"length": "_20epochs_50iters", "widths": (8, 64)}
 EXPERIMENTS = {
-    "light_hippocampus": Experiment("Half an hour of a CPU: Hippocampus", *HIPPOCAMPUS, LIGHT),
+    "light_hippocampus": Experiment("Twenty minutes of a CPU: Hippocampus", *HIPPOCAMPUS, LIGHT_HIPPOCAMPUS),
+    "light_nuclei": Experiment("Twenty minutes of a CPU: nuclei", *NUCLEI, LIGHT_NUCLEI),
     "parts_hippocampus": Experiment("Parts of EGE, narrow: Hippocampus", *HIPPOCAMPUS, PARTS, repeats=3, **SMALL),
     "parts_nuclei": Experiment("Parts of EGE, narrow: nuclei", *NUCLEI, PARTS, repeats=3, **SMALL),
     "recipes_hippocampus": Experiment("Optimizers and losses, narrow: Hippocampus", *HIPPOCAMPUS, RECIPE, **SMALL),
