@@ -1,8 +1,8 @@
 """Writes the tables of presets from the code: python scripts/readme_table.py [--check | --time]
 
-The README gets the networks, docs/cost.md these and all their ablations. With --check nothing is written, and the exit status
-is 1 if a table is not what the code gives. With --time the seconds of a prediction on this CPU are measured first, and
-kept in docs/cpu-seconds.json.
+The README gets the networks, docs/cost.md these and all their ablations, docs/choose.md MONAI's. With --check nothing is
+written, and the exit status is 1 if a table is not what the code gives. With --time the seconds of a prediction on this CPU
+are measured first, and kept in docs/cpu-seconds.json.
 """
 
 import json
@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch.utils.benchmark import Timer
 
-from nnunetv2_ext.presets import OURS
+from nnunetv2_ext.presets import MONAI, OURS
 from nnunetv2_ext.presets.preset import Preset
 from nnunetv2_ext.profiling.case import case_of_patch
 from nnunetv2_ext.profiling.count import Counts, count
@@ -34,7 +34,7 @@ EXPLANATION = (
 )
 
 
-def counted(rows: Iterable[Preset] = (STOCK, *OURS)) -> dict[str, Counts]:
+def counted(rows: Iterable[Preset] = (STOCK, *OURS, *MONAI)) -> dict[str, Counts]:
     """The costs of presets at one patch, by name."""
     case = case_of_patch(PATCH, channels=1, classes=2, batch_size=2)
     return {row.name: count(PREFIX + row.name.removeprefix("stock"), case) for row in rows}
@@ -53,13 +53,19 @@ def networks(counts: Mapping[str, Counts]) -> str:
 
 
 def presets(counts: Mapping[str, Counts]) -> str:
-    """All presets."""
+    """All presets with networks of this package."""
     return _with_explanation(_lines([STOCK, *OURS], counts), EXPLANATION)
+
+
+def monai(counts: Mapping[str, Counts]) -> str:
+    """All presets with MONAI's networks."""
+    return _with_explanation(_lines([STOCK, *MONAI], counts), EXPLANATION)
 
 
 TABLES: dict[str, tuple[Path, Callable[[Mapping[str, Counts]], str]]] = {
     "networks": (ROOT / "README.md", networks),
     "presets": (ROOT / "docs/cost.md", presets),
+    "monai": (ROOT / "docs/choose.md", monai),
 }
 
 

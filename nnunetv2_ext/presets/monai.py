@@ -37,7 +37,7 @@ MONAI = (
         "UNETR (arXiv 2103.10504)",
         facts={"img_size": "patch_size"},
         multiple=16,
-        unused=["norm_cross_attn"],  # of a cross-attention that it doesn't have
+        unused=["cross_attn"],  # that it is built with, and its norm
         optimizer="AdamW",
         schedule=WARM_UP,
         hyperparameters=LOW_RATE,

@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from nnunetv2_ext.presets import OURS, PRESETS
+from nnunetv2_ext.presets import MONAI, OURS, PRESETS
 from nnunetv2_ext.profiling.count import Counts
 from scripts import readme_table
 
@@ -15,14 +15,24 @@ def test_the_tables_are_what_the_code_gives():
     """A network of each kind; python scripts/readme_table.py --check counts them all, which takes minutes."""
     rows = [readme_table.STOCK, *(PRESETS[name] for name in ("EGE", "EGEUNet", "MedT", "MCANet"))]
     counts = readme_table.counted(rows)
-    for row, (page, _) in product(rows, readme_table.TABLES.values()):
+    for row, marker in product(rows, ("networks", "presets")):
+        page, _ = readme_table.TABLES[marker]
         assert readme_table.line(row, counts) in page.read_text(), "run: python scripts/readme_table.py"
 
 
+@pytest.mark.slow
+def test_the_table_of_monai_s_networks_is_what_the_code_gives():
+    pytest.importorskip("monai")
+    page, _ = readme_table.TABLES["monai"]
+    counts = readme_table.counted([readme_table.STOCK, PRESETS["SegResNet"]])
+    assert readme_table.line(PRESETS["SegResNet"], counts) in page.read_text(), "run: python scripts/readme_table.py"
+
+
 def test_the_readme_has_the_networks_and_the_docs_all_presets():
-    counts = {row.name: Counts(10**6, 1.0, 2.0, 4.0, 2**30, 2**29) for row in (readme_table.STOCK, *OURS)}
+    counts = {row.name: Counts(10**6, 1.0, 2.0, 4.0, 2**30, 2**29) for row in (readme_table.STOCK, *OURS, *MONAI)}
     networks, presets = readme_table.networks(counts), readme_table.presets(counts)
     assert all(f"| `{row.name}` |" in presets for row in OURS)
+    assert all(f"| `{row.name}` |" in readme_table.monai(counts) for row in MONAI)
     assert "| `EGE` |" in networks
     assert "| `EGENoGAB` |" not in networks
     assert "| *stock nnU-Net* | nnU-Net's PlainConvUNet | 1.00 M | 2.0 | 1.0 GiB, 1.00x |" in networks
