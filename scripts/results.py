@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,10 +27,10 @@ class Experiment:
     dataset: str
     configuration: str
     presets: tuple[str, ...]
-    length: str = ""
-    """of every training, as a trainer's suffix"""
-    widths: tuple[int, int] | None = None
-    """of the first and the widest stage, in place of the plan's"""
+    suffixes: str = ""
+    """of every trainer"""
+    patch: tuple[int, ...] | None = None
+    """of the small plan that is trained in place of nnU-Net's"""
     repeats: int = 1
 
 
@@ -43,13 +44,18 @@ LIGHT_HIPPOCAMPUS = (
 LIGHT_NUCLEI = ("Plain_bs4_20epochs_10iters", "NarrowUNet_bs4_20epochs_56iters", "EGEUNet_bs4_20epochs_112iters")
 PARTS = ("Plain", "EGE", *WITHOUT_ONE, *ALONE)
 RECIPE = tuple(preset + recipe for preset in ("Plain", "EGE") for recipe in RECIPES)
-SMALL = {"length": "_20epochs_50iters", "widths": (8, 64)}
+# Minutes for a run of the largest network.
+SMALL_HIPPOCAMPUS = {"suffixes": "NoMirroring_bs2_10epochs_40iters", "patch": (32, 40, 32)}
+SMALL_NUCLEI = {"suffixes": "_bs4_10epochs_40iters", "patch": (128, 128)}
+SMALL_PLANS = "nnUNetSmallPlans"
+WIDTHS = (8, 64)
+"""of the first and the widest stage in small plans"""
 EXPERIMENTS = {
     "light_hippocampus": Experiment("Twenty minutes of a CPU: Hippocampus", *HIPPOCAMPUS, LIGHT_HIPPOCAMPUS),
     "light_nuclei": Experiment("Twenty minutes of a CPU: nuclei", *NUCLEI, LIGHT_NUCLEI),
-    "parts_hippocampus": Experiment("Parts of EGE, narrow: Hippocampus", *HIPPOCAMPUS, PARTS, repeats=3, **SMALL),
-    "parts_nuclei": Experiment("Parts of EGE, narrow: nuclei", *NUCLEI, PARTS, repeats=3, **SMALL),
-    "recipes_hippocampus": Experiment("Optimizers and losses, narrow: Hippocampus", *HIPPOCAMPUS, RECIPE, **SMALL),
+    "parts_hippocampus": Experiment("Parts of EGE, small: Hippocampus", *HIPPOCAMPUS, PARTS, repeats=3, **SMALL_HIPPOCAMPUS),
+    "parts_nuclei": Experiment("Parts of EGE, small: nuclei", *NUCLEI, PARTS, repeats=3, **SMALL_NUCLEI),
+    "recipes_hippocampus": Experiment("Optimizers and losses, small: Hippocampus", *HIPPOCAMPUS, RECIPE, **SMALL_HIPPOCAMPUS),
 }
 
 
@@ -76,7 +82,7 @@ class Runner:
     def run(self, name: str, experiment: Experiment) -> None:
         """Trains what is left, compares, and writes the table into docs/results.md."""
         plans = self._plan(experiment)
-        trainers = [f"nnUNetTrainer{preset}{experiment.length}" for preset in experiment.presets]
+        trainers = [f"nnUNetTrainer{preset}{experiment.suffixes}" for preset in experiment.presets]
         self._sweep(experiment, plans, trainers, experiment.repeats)
         files = {
             kind: self._pages / f"{name}.{suffix}" for kind, suffix in (("markdown", "md"), ("html", "html"), ("csv", "csv"))
@@ -96,11 +102,13 @@ class Runner:
         if not (folder / "nnUNetPlans.json").is_file():
             processes = str(os.cpu_count() or 1)
             self._call("nnUNetv2_plan_and_preprocess", "-d", dataset, "-c", experiment.configuration, "-np", processes)
-        if experiment.widths is None or self._dry_run:
-            return "nnUNetPlans" if experiment.widths is None else "nnUNetNarrowPlans"
-        plans = narrowed(json.loads((folder / "nnUNetPlans.json").read_text()), *experiment.widths)
-        (folder / f"{plans['plans_name']}.json").write_text(json.dumps(plans, indent=4))
-        return str(plans["plans_name"])
+        if experiment.patch is None:
+            return "nnUNetPlans"
+        if self._dry_run:
+            return SMALL_PLANS
+        plans = smaller(json.loads((folder / "nnUNetPlans.json").read_text()), experiment.configuration, experiment.patch)
+        (folder / f"{SMALL_PLANS}.json").write_text(json.dumps(plans, indent=4))
+        return SMALL_PLANS
 
     def _sweep(self, experiment: Experiment, plans: str, trainers: list[str], repeats: int) -> None:
         where = ["-d", experiment.dataset, "-c", experiment.configuration, "-p", plans, "-f", "0", "--repeats", str(repeats)]
@@ -117,13 +125,14 @@ class Runner:
                 sys.exit(status)
 
 
-def narrowed(plans: dict, first: int, widest: int) -> dict:
-    """The same plans with fewer features in each stage; they use the same preprocessed data."""
-    for configuration in plans["configurations"].values():
-        if "architecture" in configuration:
-            arguments = configuration["architecture"]["arch_kwargs"]
-            arguments["features_per_stage"] = [min(first * 2**stage, widest) for stage in range(arguments["n_stages"])]
-    return {**plans, "plans_name": "nnUNetNarrowPlans"}
+def smaller(plans: dict, configuration: str, patch: tuple[int, ...]) -> dict:
+    """The same plans with fewer features and another patch for one configuration; they use the same preprocessed data."""
+    plans = {**deepcopy(plans), "plans_name": SMALL_PLANS}
+    settings = plans["configurations"][configuration]
+    arguments, (first, widest) = settings["architecture"]["arch_kwargs"], WIDTHS
+    arguments["features_per_stage"] = [min(first * 2**stage, widest) for stage in range(arguments["n_stages"])]
+    settings["patch_size"] = list(patch)
+    return plans
 
 
 def with_block(text: str, name: str, block: str) -> str:

@@ -2,6 +2,7 @@
 
 import importlib.util
 import sys
+from copy import deepcopy
 from pathlib import Path
 
 import pytest
@@ -22,16 +23,22 @@ def results():
     return module
 
 
-def test_narrow_plans_have_the_data_of_the_wide_ones(results) -> None:
+def test_small_plans_have_the_data_of_the_large_ones(results) -> None:
     stages = {"architecture": {"arch_kwargs": {"n_stages": 5, "features_per_stage": [32, 64, 128, 256, 320]}}}
     plans = {
         "plans_name": "nnUNetPlans",
-        "configurations": {"2d": {"data_identifier": "here", **stages}, "3d": {"inherits_from": "2d"}},
+        "configurations": {
+            "2d": {"data_identifier": "here", "patch_size": [256, 256], **stages},
+            "3d": {"inherits_from": "2d"},
+        },
     }
-    narrow = results.narrowed(plans, 8, 64)
-    assert narrow["plans_name"] == "nnUNetNarrowPlans"
-    assert narrow["configurations"]["2d"]["architecture"]["arch_kwargs"]["features_per_stage"] == [8, 16, 32, 64, 64]
-    assert narrow["configurations"]["2d"]["data_identifier"] == "here"
+    before = deepcopy(plans)
+    small = results.smaller(plans, "2d", (128, 128))
+    assert small["plans_name"] == "nnUNetSmallPlans"
+    assert small["configurations"]["2d"]["architecture"]["arch_kwargs"]["features_per_stage"] == [8, 16, 32, 64, 64]
+    assert small["configurations"]["2d"]["data_identifier"] == "here"
+    assert small["configurations"]["2d"]["patch_size"] == [128, 128]
+    assert plans == before
 
 
 def test_a_block_replaces_its_earlier_one_and_leaves_the_prose(results) -> None:
