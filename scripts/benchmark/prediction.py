@@ -35,7 +35,7 @@ def prediction(record: Record, *, tiny: bool, rounds: int) -> None:
     Weights are random, and images noise: neither changes what is computed. Each command runs as a user runs it, on as many
     cores as the row says; the shortest time of all rounds counts.
     """
-    cases = 2 if tiny else 20
+    cases = 2 if tiny else 5
     with TemporaryDirectory() as temporary:
         root = Path(temporary)
         os.environ.update(variables(root))
