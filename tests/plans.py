@@ -56,9 +56,18 @@ def manager(name: str, **changes: Any) -> ConfigurationManager:
     return ConfigurationManager({**CONFIGURATIONS[name], **changes})
 
 
-def network(preset: str, plan: str, *, channels: int = 1, classes: int = 3, deep_supervision: bool = True, **changes: Any):
+def network(
+    preset: str,
+    plan: str,
+    *,
+    channels: int = 1,
+    classes: int = 3,
+    deep_supervision: bool = True,
+    seed: int = 0,
+    **changes: Any,
+):
     """A preset's network on one of the plans above, with the same weights at every call."""
-    torch.manual_seed(0)
+    torch.manual_seed(seed)
     return build_network(PRESETS[preset], manager(plan, **changes), channels, classes, deep_supervision=deep_supervision)
 
 

@@ -20,7 +20,7 @@ from nnunetv2_ext.profiling.compiled import kept_when_compiled
 from nnunetv2_ext.profiling.timing import training_step
 from nnunetv2_ext.trainers.adan import Adan
 from nnunetv2_ext.trainers.names import PREFIX
-from scripts.benchmark.checks import GRADIENT_LIMIT, OUTPUT_LIMIT, check_light, check_modes, half_precision_errors
+from scripts.benchmark.checks import LIMITS, check_light, check_modes, half_precision_errors
 from scripts.benchmark.networks import FULL, HIPPOCAMPUS_SIZE, TINY, Build, Size, in_each_mode, light, plan
 from scripts.benchmark.prediction import prediction
 from scripts.benchmark.record import Record
@@ -81,15 +81,16 @@ def _compare(record: Record, settings: Settings, jobs: list[tuple[str, str, str]
             if isinstance(errors, str):
                 record.write("correctness", "problem", errors, **row)
                 continue
-            for figure, error, limit in zip(("outputs", "gradients"), errors, (OUTPUT_LIMIT, GRADIENT_LIMIT), strict=True):
+            for figure, error in errors.items():
                 record.write("correctness", figure, error, **row)
-                if not error < limit:
-                    record.write("correctness", "problem", f"{figure} differ by {error:.2g}, allowed is {limit}", **row)
+                if not error < LIMITS[figure]:
+                    problem = f"{figure} differ by {error:.2g}, allowed is {LIMITS[figure]}"
+                    record.write("correctness", "problem", problem, **row)
             if record.time_is_up:
                 break  # leaving the pool ends what is running
 
 
-def _errors(device: torch.device, job: tuple[str, str, str]) -> tuple[str, str, str, tuple[float, float] | str]:
+def _errors(device: torch.device, job: tuple[str, str, str]) -> tuple[str, str, str, dict[str, float] | str]:
     preset, name, backend = job
     try:
         return preset, name, backend, half_precision_errors(preset, name, device, backend)

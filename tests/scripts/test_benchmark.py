@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch import nn
 
+from scripts.benchmark import checks
 from scripts.benchmark.record import Record
 from scripts.benchmark.steps import peak_of, recorded_failure, take_turns
 from scripts.benchmark.tables import markdown, sections, write_tables
@@ -61,3 +62,16 @@ def test_the_peak_of_a_step_on_a_cpu_is_that_by_the_rules_of_a_gpu():
     batch = torch.zeros(1, 2, 16, 16)
     halves = peak_of(nn.Conv2d(2, 8, 1), batch, lambda: None)
     assert halves >= 2 * 8 * 16 * 16 + 4 * 8 * 16 * 16  # the output in half precision and its copy for the loss
+
+
+@pytest.mark.parametrize(("errors", "tried", "given"), [([0.1], 1, 0.1), ([0.7, 0.3], 2, 0.3), ([0.7, 0.8, 0.9], 3, 0.9)])
+def test_weights_that_amplify_rounding_are_tried_again_with_others(errors, tried, given, monkeypatch):
+    seeds = []
+
+    def computed(seed, *_):
+        seeds.append(seed)
+        return {"outputs": 0.01, "gradients": errors[seed]}
+
+    monkeypatch.setattr(checks, "_errors_with_weights", computed)
+    assert checks.half_precision_errors("EGE", "2d", torch.device("cpu"))["gradients"] == given
+    assert seeds == list(range(tried))
