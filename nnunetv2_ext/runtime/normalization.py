@@ -32,10 +32,10 @@ def _z_score(image: Image, nonzero: NDArray[np.bool_] | None, _: Mapping[str, fl
     if nonzero is None:
         mean, deviation = image.mean(), image.std()
         image -= mean
-        image /= max(deviation, EPSILON)
+        image /= max(float(deviation), EPSILON)
     elif nonzero.any():  # the rest keeps its value, zero
         inside = image[nonzero]
-        image[nonzero] = (inside - inside.mean()) / max(inside.std(), EPSILON)
+        image[nonzero] = (inside - inside.mean()) / max(float(inside.std()), EPSILON)
 
 
 def _ct(image: Image, _: Any, statistics: Mapping[str, float]) -> None:
@@ -50,7 +50,7 @@ def _none(*_: Any) -> None:
 
 def _to_01(image: Image, *_: Any) -> None:
     image -= image.min()
-    image /= max(image.max(), EPSILON)
+    image /= max(float(image.max()), EPSILON)
 
 
 def _rgb_to_01(image: Image, *_: Any) -> None:

@@ -82,7 +82,7 @@ def _bounding_box(mask: NDArray[np.bool_]) -> tuple[slice, ...]:
     box = []
     for axis, size in enumerate(mask.shape):
         others = tuple(other for other in range(mask.ndim) if other != axis)
-        (places,) = mask.any(others).nonzero()
+        places = np.flatnonzero(mask.any(others))
         box.append(slice(int(places[0]), int(places[-1]) + 1) if len(places) else slice(0, size))
     return tuple(box)
 
