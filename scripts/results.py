@@ -37,7 +37,7 @@ class Experiment:
 HIPPOCAMPUS, NUCLEI = ("Dataset004_Hippocampus", "3d_fullres"), ("Dataset120_DSB2018", "2d")
 # A preset and its length. On two idle cores of an AMD EPYC (AVX2) they take 23 and 34 minutes,
 HALF_HOUR = ("PlainNoMirroring_bs2_20epochs_16iters", "NarrowUNetNoMirroring_bs2_20epochs_130iters")
-# and each of these twenty, with augmentation and validation.
+# and each of these some twenty, going by one or two epochs of each network.
 LIGHT_HIPPOCAMPUS = (
     "PlainNoMirroring_bs2_20epochs_14iters",
     "NarrowUNetNoMirroring_bs2_20epochs_77iters",
@@ -46,7 +46,7 @@ LIGHT_HIPPOCAMPUS = (
 LIGHT_NUCLEI = ("Plain_bs4_20epochs_10iters", "NarrowUNet_bs4_20epochs_56iters", "EGEUNet_bs4_20epochs_112iters")
 PARTS = ("Plain", "EGE", *WITHOUT_ONE, *ALONE)
 RECIPE = tuple(preset + recipe for preset in ("Plain", "EGE") for recipe in RECIPES)
-# Minutes for a run of the largest network.
+# Short, since each experiment has ten networks or more.
 SMALL_HIPPOCAMPUS = {"suffixes": "NoMirroring_bs2_10epochs_40iters", "patch": (32, 40, 32)}
 SMALL_NUCLEI = {"suffixes": "_bs4_10epochs_40iters", "patch": (128, 128)}
 SMALL_PLANS = "nnUNetSmallPlans"
