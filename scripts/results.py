@@ -16,6 +16,8 @@ ROOT = Path(__file__).parent.parent
 DOCUMENT = ROOT / "docs" / "results.md"
 WITHOUT_ONE = ("EGENoMBTFE", "EGENoEAB", "EGENoGHPA", "EGENoGAB")
 ALONE = ("MBTFE", "EAB", "GHPA", "GAB")
+CHOICES = ("EGEPlanNorm", "EGEGHPAEverywhere", "EGENoMasks")
+"""of scripts/results_presets/choices.py"""
 RECIPES = tuple(optimizer + loss for optimizer in ("", "Adan", "AdamW") for loss in ("", "DiceLoss", "CEThenDiceLoss"))
 
 
@@ -44,7 +46,7 @@ LIGHT_HIPPOCAMPUS = (
     "EGEUNetNoMirroring_bs2_20epochs_176iters",
 )
 LIGHT_NUCLEI = ("Plain_bs4_20epochs_10iters", "NarrowUNet_bs4_20epochs_56iters", "EGEUNet_bs4_20epochs_112iters")
-PARTS = ("Plain", "EGE", *WITHOUT_ONE, *ALONE)
+PARTS = ("Plain", "EGE", *WITHOUT_ONE, *ALONE, *CHOICES)
 RECIPE = tuple(preset + recipe for preset in ("Plain", "EGE") for recipe in RECIPES)
 # Short, since each experiment has ten networks or more.
 SMALL_HIPPOCAMPUS = {"suffixes": "NoMirroring_bs2_10epochs_40iters", "patch": (32, 40, 32)}
