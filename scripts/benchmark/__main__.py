@@ -47,6 +47,9 @@ def main(
         if device.type == "cuda":
             contexts.enter_context(fastest_kernels())
         for name in names.split(","):
+            if record.time_is_up:
+                click.echo(f"{name}: not begun, because the time was up")
+                continue
             with recorded_failure(record, name, network=""):
                 SECTIONS[name](record, settings)
             if docs:

@@ -2,9 +2,11 @@
 
 import pytest
 import torch
+from click.testing import CliRunner
 from torch import nn
 
 from scripts.benchmark import checks
+from scripts.benchmark.__main__ import main
 from scripts.benchmark.record import Record
 from scripts.benchmark.steps import peak_of, recorded_failure, take_turns
 from scripts.benchmark.tables import markdown, sections, write_tables
@@ -50,6 +52,13 @@ def test_nothing_begins_when_the_time_is_up(tmp_path):
     record = Record(tmp_path / "cost.jsonl", torch.device("cpu"), minutes=0)
     take_turns(record, "modes", [({"network": "a"}, lambda: None)], rounds=2)
     assert "modes" not in sections(record.file)
+
+
+def test_sections_that_the_time_does_not_reach_are_named(tmp_path):
+    arguments = ["--minutes", "0", "--size", "tiny", "--output", str(tmp_path / "cost.jsonl"), "--sections", "peak,modes"]
+    result = CliRunner().invoke(main, arguments)
+    assert result.exit_code == 0, result.output
+    assert result.output.splitlines() == [f"{name}: not begun, because the time was up" for name in ("peak", "modes")]
 
 
 def test_a_failure_is_no_success(record):
