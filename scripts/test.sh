@@ -12,4 +12,5 @@ ensure_environment dev,demo,monai
 step "Format" "$VENV_PYTHON" -m ruff format --check .
 step "Lint" "$VENV_PYTHON" -m ruff check .
 step "Types" "$VENV_PYTHON" -m mypy
-step "Tests" "$VENV_PYTHON" -m pytest -n 2 "$@"
+# worksteal: the worker that is done first takes tests of the other
+step "Tests" "$VENV_PYTHON" -m pytest -n 2 --dist worksteal "$@"
