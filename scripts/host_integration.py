@@ -124,12 +124,16 @@ class Integration:
 
     def _predict(self, trainer: str, configuration: str, folds: Sequence[str], ok: bool) -> bool:
         """Predicts the test cases, with the folds as one ensemble."""
-        out = self._predictions / trainer / "_".join(folds)
+        out = self._predicted(trainer, folds)
         what = ("-d", self._id, "-c", configuration, "-tr", trainer, "-f", *folds, "-i", self._test_images)
         previous = ("-prev_stage_predictions", out / "3d_lowres") if configuration == "3d_cascade_fullres" else ()
         title, words = f"{self._id} {configuration} {trainer} predict {' '.join(folds)}", (*what, "-o", out / configuration)
         ok = self._steps.command(title, "nnUNetv2_predict", *words, *previous, *self._how("nnUNetv2_predict"), needs=ok)
         return ok and self._steps.call(f"{title} check", lambda: self._check(out / configuration))
+
+    def _predicted(self, trainer: str, folds: Sequence[str]) -> Path:
+        """The folder with what these folds of a trainer predicted, by configuration."""
+        return self._predictions / trainer / "_".join(folds)
 
     def _find_best(self, trainers: Sequence[str], ok: bool) -> None:
         """Compares all trainers and configurations, and runs the commands that this writes down for the user."""
@@ -151,7 +155,15 @@ class Integration:
                     str(self._predictions / word) if word.startswith("OUTPUT_FOLDER") else word for word in shlex.split(line)
                 ]
                 words = [str(self._test_images) if word == "INPUT_FOLDER" else word for word in words]
-                yield [*words, *self._how(words[0])]
+                yield [*words, *self._previous_stage(words), *self._how(words[0])]
+
+    def _previous_stage(self, words: list[str]) -> tuple[str, ...]:
+        """What nnU-Net forgets to write down for the cascade: where the predictions of 3d_lowres are."""
+        if words[0] != "nnUNetv2_predict" or "3d_cascade_fullres" not in words:
+            return ()
+        folds = [fold for fold in self._folds if fold in FOLDS]
+        trainer = words[words.index("-tr") + 1]
+        return ("-prev_stage_predictions", str(self._predicted(trainer, folds) / "3d_lowres"))
 
     def _how(self, command: str) -> tuple[str, ...]:
         return ("-device", self._device, "-npp", "0", "-nps", "0") if command == "nnUNetv2_predict" else ()

@@ -48,6 +48,28 @@ def test_a_step_that_fails_has_a_log_and_what_needs_it_is_skipped(script, tmp_pa
     assert f"bad: see {steps.rows[1].log}" in capfd.readouterr().out
 
 
+def test_the_cascade_gets_the_predictions_that_nnunet_forgets_to_name(script, tmp_path):
+    integration = script.Integration(
+        996,
+        tmp_path,
+        script.Steps(tmp_path / "logs"),
+        configurations=script.CONFIGURATIONS,
+        folds=script.FOLDS,
+        validate_again=False,
+        ensembles=True,
+        small=True,
+        device="cpu",
+    )
+    file = tmp_path / "nnUNet_results" / script.DATASETS[996] / "inference_instructions.txt"
+    file.parent.mkdir(parents=True)
+    predict = f"nnUNetv2_predict -d 996 -i INPUT_FOLDER -o OUTPUT_FOLDER -f  0 1 2 3 4 -tr {TRAINER} -c"
+    file.write_text(f"***Run inference like this:***\n\n{predict} 3d_cascade_fullres\n{predict} 3d_fullres\n")
+    cascade, fullres = integration._instructions()
+    previous = tmp_path / "predictions" / "996" / TRAINER / "0_1_2_3_4" / "3d_lowres"
+    assert cascade[cascade.index("-prev_stage_predictions") + 1] == str(previous)
+    assert "-prev_stage_predictions" not in fullres
+
+
 @pytest.mark.slow
 def test_the_ege_network_goes_the_whole_way(tmp_path):
     folder = tmp_path / "run"
