@@ -58,7 +58,7 @@ def _identifier(plans: dict[str, Any], configuration: str) -> str:
 
 def _next_lines(dataset: int, preset: Preset, plans: str, planned: list[str], without_data: list[str]) -> list[str]:
     lines = [f"nnUNetv2_preprocess -d {dataset} -plans_name {plans} -c {' '.join(without_data)}"] if without_data else []
-    has_recipe = preset.optimizer or preset.schedule or preset.loss or preset.mixins
+    has_recipe = preset.optimizer or preset.schedule or preset.loss or preset.mixins or preset.hyperparameters
     trainer = f" -tr nnUNetTrainer{preset.name}" if has_recipe else ""
     return lines + [f"nnUNetv2_train {dataset} {configuration} 0 -p {plans}{trainer}" for configuration in planned]
 

@@ -52,9 +52,10 @@ def test_data_that_is_there_need_not_be_made(command, light):
     assert result["next"] == [f"nnUNetv2_train 7 2d 0 -p nnUNet{FIRST}Plans"]
 
 
-def test_a_preset_with_a_recipe_is_trained_by_its_trainer(command, light, monkeypatch):
+@pytest.mark.parametrize("recipe", [{"optimizer": "AdamW"}, {"hyperparameters": {"initial_lr": 1e-4}}], ids=str)
+def test_a_preset_with_a_recipe_is_trained_by_its_trainer(command, light, monkeypatch, recipe):
     first = PRESETS[FIRST]
-    recipe = Preset(FIRST, first.summary, first.paper, first.network, first.arguments, first.plan_facts, optimizer="AdamW")
+    recipe = Preset(FIRST, first.summary, first.paper, first.network, first.arguments, first.plan_facts, **recipe)
     monkeypatch.setitem(PRESETS, FIRST, recipe)
     (light.preprocessed / "nnUNetPlans_2d").mkdir()
     result = json.loads(command("plan", "-d", "7", "-a", FIRST, "--json").stdout)
