@@ -5,8 +5,8 @@ import re
 from nnunetv2_ext.errors import UnknownTrainerError
 from nnunetv2_ext.trainers.names import PREFIX, parse
 
-DEFAULT = "nnUNetTrainerEGEAdanNoDA"
-LENGTH = "_8epochs_40iters"
+DEFAULT = "nnUNetTrainerEGEAdamWNoDA_lr2e-3"
+LENGTH = "_6epochs_40iters"
 
 
 def resolve(name: str) -> str:
