@@ -6,7 +6,7 @@ from nnunetv2_ext.errors import UnknownTrainerError
 from nnunetv2_ext.trainers.names import PREFIX, parse
 
 DEFAULT = "nnUNetTrainerEGEAdamWNoDA_lr2e-3"
-LENGTH = "_6epochs_40iters"
+LENGTH = "_7epochs_40iters"
 
 
 def resolve(name: str) -> str:
@@ -41,10 +41,10 @@ def epochs(name: str) -> int | None:
 def duration(name: str) -> str:
     """A sentence about how long the demo takes with that trainer."""
     if name == DEFAULT + LENGTH:
-        return "It takes six to seven minutes on two CPU cores, less on more cores or a GPU."
+        return "It takes five to six minutes on two CPU cores, less on more cores or a GPU."
     if name.endswith(LENGTH):
         other = name.removeprefix(PREFIX)
-        return f"With {DEFAULT} it takes six to seven minutes on two CPU cores; {other} trains for as many iterations."
+        return f"With {DEFAULT} it takes five to six minutes on two CPU cores; {other} trains for as many iterations."
     number = epochs(name)
     length = f"{number} epochs" if number else "as many epochs as it says itself, 1000 in a stock trainer"
-    return f"Beside the training it takes about two minutes on two CPU cores. {name} trains for {length}."
+    return f"Beside the training it takes one to two minutes on two CPU cores. {name} trains for {length}."
