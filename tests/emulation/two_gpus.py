@@ -1,6 +1,5 @@
 """Two processes that work together as two GPUs do under nnU-Net."""
 
-import multiprocessing
 import os
 import tempfile
 from collections.abc import Callable
@@ -17,6 +16,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from nnunetv2_ext.memory.autocast import cuda_autocast_rules
 from tests.emulation.sync_batch_norm import sync_batch_norm_on_cpu
+from tests.processes import fork_server
 
 PROCESSES = 2
 PATIENCE = timedelta(minutes=5)
@@ -32,7 +32,7 @@ def on_two_gpus(function: Callable[..., Any], *arguments: Any) -> list[Any]:
         function: of a module's top level, so that the processes can import it.
         arguments: picklable.
     """
-    multiprocessing.set_forkserver_preload([__name__])  # torch is imported once, and not by every process
+    fork_server()
     with tempfile.TemporaryDirectory() as folder:
         torch.multiprocessing.start_processes(_work, (folder, function, arguments), nprocs=PROCESSES, start_method="forkserver")
         return [torch.load(Path(folder, str(rank)), weights_only=False) for rank in range(PROCESSES)]

@@ -3,8 +3,8 @@
 What only works on GPUs is left out: the devices, and SyncBatchNorm, in whose place each process has statistics of its own.
 """
 
-import os
 from pathlib import Path
+from unittest.mock import patch
 
 import pytest
 import torch
@@ -13,20 +13,16 @@ from torch.nn import SyncBatchNorm
 from torch.nn.parallel import DistributedDataParallel
 
 from nnunetv2_ext.trainers.checkpoints import CHECKPOINTS
-from tests.trainers.tiny_training import TinyTraining, in_a_fork
+from tests import processes
+from tests.trainers.tiny_training import TinyTraining
 
 PROCESSES = 2
 
 
-@pytest.fixture
-def training(tmp_path, monkeypatch) -> TinyTraining:
-    module = "nnunetv2.training.nnUNetTrainer.nnUNetTrainer"
-    monkeypatch.setattr(f"{module}.DDP", lambda network, device_ids: DistributedDataParallel(network))  # noqa: ARG005
-    monkeypatch.setattr(SyncBatchNorm, "convert_sync_batchnorm", lambda network: network)
-    return TinyTraining(tmp_path, monkeypatch)
-
-
+@patch("nnunetv2.training.nnUNetTrainer.nnUNetTrainer.DDP", lambda network, device_ids: DistributedDataParallel(network))  # noqa: ARG005
+@patch.object(SyncBatchNorm, "convert_sync_batchnorm", lambda network: network)
 def work(training: TinyTraining, name: str, rank: int, deep_supervision: bool) -> None:
+    torch.set_num_threads(1)
     store = distributed.FileStore(str(training.root / "store"), PROCESSES)
     distributed.init_process_group("gloo", store=store, rank=rank, world_size=PROCESSES)
 
@@ -55,13 +51,14 @@ def work(training: TinyTraining, name: str, rank: int, deep_supervision: bool) -
         pytest.param("EGE", False, marks=pytest.mark.slow),
     ],
 )
-def test_both_have_the_same_weights_and_one_of_them_writes(preset, deep_supervision, training):
+def test_both_have_the_same_weights_and_one_of_them_writes(preset, deep_supervision, tmp_path, monkeypatch):
+    training = TinyTraining(tmp_path, monkeypatch)
     name = f"nnUNetTrainer{preset}_1epochs_3iters"
     logs = [training.root / f"log_{rank}.txt" for rank in range(PROCESSES)]
-    processes = [
-        in_a_fork(lambda rank=rank: work(training, name, rank, deep_supervision), log) for rank, log in enumerate(logs)
-    ]
-    assert [os.waitpid(process, 0)[1] for process in processes] == [0] * PROCESSES, logs[1].read_text() + logs[0].read_text()
+    ranks = [processes.start(work, training, name, rank, deep_supervision, log=log) for rank, log in enumerate(logs)]
+    for rank in ranks:
+        rank.join()
+    assert [rank.exitcode for rank in ranks] == [0] * PROCESSES, logs[1].read_text() + logs[0].read_text()
     one, other = (torch.load(training.root / f"weights_{rank}.pt") for rank in range(PROCESSES))
     assert torch.equal(one, other)
     for rank in range(PROCESSES):

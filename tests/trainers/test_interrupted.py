@@ -1,16 +1,18 @@
 import contextlib
-import os
 import random
 import shutil
 import signal
 import time
+from collections.abc import Callable
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 import pytest
 import torch
 
 from nnunetv2_ext.trainers.checkpoints import CHECKPOINTS, read_checkpoint
-from tests.trainers.tiny_training import TinyTraining, in_a_fork
+from tests import processes
+from tests.trainers.tiny_training import TinyTraining
 
 FINAL, _, BEST = CHECKPOINTS
 
@@ -83,27 +85,25 @@ def test_killed_at_thirty_random_moments_every_checkpoint_is_whole_and_the_run_e
     trainer = "nnUNetTrainerEAB_6epochs_2iters"
     uninterrupted = TinyTraining(tmp_path / "uninterrupted", monkeypatch)
     began = time.monotonic()
-    assert os.waitpid(in_a_fork(lambda: uninterrupted.train(trainer, fixed_data=True), tmp_path / "log.txt"), 0)[1] == 0
+    assert ended(train(uninterrupted, trainer)) == 0
     duration = time.monotonic() - began
 
     killed = TinyTraining(tmp_path / "killed", monkeypatch)
     fold, moments = killed.fold(trainer), random.Random(0)
     kills = kills_while_writing = finished = 0
     while kills < 30 or not finished:
-        process = in_a_fork(lambda: killed.train(trainer, continue_training=True, fixed_data=True), tmp_path / "log.txt")
-        ended = None
+        process = train(killed, trainer)
         if kills < 30:
             if kills % 3:
-                ended = wait(process, moments.uniform(0, duration / 2))
+                process.join(moments.uniform(0, duration / 2))
             else:
-                ended = wait(process, 60, until=lambda: any(fold.glob("*.part")))
+                wait_until(lambda: process.exitcode is not None or any(fold.glob("*.part")))  # noqa: B023
                 time.sleep(moments.uniform(0, 0.05))
-            if ended is None:
-                os.kill(process, signal.SIGKILL)
+            if process.exitcode is None:
+                process.kill()
                 kills += 1
-        if ended is None:
-            _, ended = os.waitpid(process, 0)
-        assert ended in (0, signal.SIGKILL), (tmp_path / "log.txt").read_text()
+        status = ended(process)
+        assert status in (0, -signal.SIGKILL), (killed.root / "log.txt").read_text()
         for part in fold.glob("*.part"):
             part.unlink()
             kills_while_writing += 1
@@ -111,19 +111,27 @@ def test_killed_at_thirty_random_moments_every_checkpoint_is_whole_and_the_run_e
             if (fold / name).is_file():
                 read_checkpoint(fold / name)
                 torch.load(fold / name, weights_only=False)
-        if ended == 0:
+        if status == 0:
             assert_equal_runs(fold / FINAL, uninterrupted.fold(trainer) / FINAL)
             shutil.rmtree(fold)
             finished += 1
     assert kills_while_writing >= 5
 
 
-def wait(process: int, seconds: float, until=lambda: False) -> int | None:
-    """The status with which the process ended, or None if the seconds passed first, or what was waited for happened."""
-    end = time.monotonic() + seconds
-    while time.monotonic() < end and not until():
-        ended, status = os.waitpid(process, os.WNOHANG)
-        if ended:
-            return status
+def train(training: TinyTraining, name: str) -> BaseProcess:
+    return processes.start(continued_on_one_thread, training, name, log=training.root / "log.txt")
+
+
+def continued_on_one_thread(training: TinyTraining, name: str) -> None:
+    torch.set_num_threads(1)
+    training.train(name, continue_training=True, fixed_data=True)
+
+
+def ended(process: BaseProcess) -> int | None:
+    process.join()
+    return process.exitcode
+
+
+def wait_until(happened: Callable[[], bool]) -> None:
+    while not happened():
         time.sleep(0.001)
-    return None

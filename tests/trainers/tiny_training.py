@@ -1,10 +1,8 @@
-"""Whole trainings as nnU-Net runs them, on a preprocessed dataset that takes milliseconds, in this process or a fork of it."""
+"""Whole trainings as nnU-Net runs them, on a preprocessed dataset that takes milliseconds."""
 
 import contextlib
 import io
 import json
-import os
-import traceback
 from collections.abc import Callable, Iterator
 from copy import deepcopy
 from pathlib import Path
@@ -15,7 +13,6 @@ import pytest
 import torch
 from nnunetv2.run.run_training import maybe_load_checkpoint
 from nnunetv2.training.dataloading.nnunet_dataset import nnUNetDatasetBlosc2
-from nnunetv2.training.logging.nnunet_logger import LocalLogger
 
 from nnunetv2_ext.trainers.base import ExtensionTrainer
 from nnunetv2_ext.trainers.resolve import trainer_class
@@ -34,7 +31,6 @@ class TinyTraining:
             (root / variable).mkdir(parents=True, exist_ok=True)
             monkeypatch.setenv(variable, str(root / variable))
         monkeypatch.setenv("nnUNet_n_proc_DA", "0")
-        monkeypatch.setattr(LocalLogger, "plot_progress_png", lambda *_: None)  # a second of matplotlib each epoch
         self._write_dataset()
 
     def _write_dataset(self) -> None:
@@ -90,6 +86,7 @@ class TinyTraining:
         plans["continue_training"] = continue_training
         with contextlib.redirect_stdout(io.StringIO()):
             trainer = trainer_class(name)(plans, self.plan, 0, dataset, torch.device("cpu"))
+            trainer.logger.local_logger.plot_progress_png = lambda *_: None  # a second of matplotlib each epoch
             adjust(trainer)
             maybe_load_checkpoint(trainer, continue_training, False)
         if fixed_data:
@@ -119,19 +116,3 @@ def fixed_loaders(trainer: ExtensionTrainer) -> tuple[Iterator[dict[str, Any]], 
             yield {"data": torch.randn(2, 1, *patch, generator=random), "target": target, "keys": CASES[:2]}
 
     return batches(), batches()
-
-
-def in_a_fork(function: Callable[[], Any], log: Path) -> int:
-    """Starts ``function`` in a fork of this process, which costs no imports, and returns its process id."""
-    process = os.fork()
-    if process == 0:
-        torch.set_num_threads(1)  # those of OpenMP do not survive a fork
-        status = 1
-        with log.open("w") as file, contextlib.redirect_stdout(file), contextlib.redirect_stderr(file):
-            try:
-                function()
-                status = 0
-            except BaseException:
-                traceback.print_exc(file=file)
-        os._exit(status)
-    return process
