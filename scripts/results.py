@@ -37,9 +37,9 @@ class Experiment:
 
 
 HIPPOCAMPUS, NUCLEI = ("Dataset004_Hippocampus", "3d_fullres"), ("Dataset120_DSB2018", "2d")
-# A preset and its length. On two idle cores of an AMD EPYC (AVX2) they take 23 and 34 minutes,
+# A preset and its length. On two idle cores of an AMD EPYC (AVX2) these take 23 and 34 minutes,
 HALF_HOUR = ("PlainNoMirroring_bs2_20epochs_16iters", "NarrowUNetNoMirroring_bs2_20epochs_130iters")
-# and each of these some twenty, going by one or two epochs of each network.
+# and these 22, 19 and 22.
 LIGHT_HIPPOCAMPUS = (
     "PlainNoMirroring_bs2_20epochs_14iters",
     "NarrowUNetNoMirroring_bs2_20epochs_77iters",
