@@ -48,8 +48,9 @@ LIGHT_HIPPOCAMPUS = (
 LIGHT_NUCLEI = ("Plain_bs4_20epochs_10iters", "NarrowUNet_bs4_20epochs_56iters", "EGEUNet_bs4_20epochs_112iters")
 PARTS = ("Plain", "EGE", *WITHOUT_ONE, *ALONE, *CHOICES)
 RECIPE = tuple(preset + recipe for preset in ("Plain", "EGE") for recipe in RECIPES)
-# Short, since each experiment has ten networks or more.
-SMALL_HIPPOCAMPUS = {"suffixes": "NoMirroring_bs2_10epochs_40iters", "patch": (24, 32, 24)}
+# Short, since each experiment has ten networks or more. With smaller patches of the hippocampus, stock can't yet tell its front
+# from its back after 400 iterations.
+SMALL_HIPPOCAMPUS = {"suffixes": "NoMirroring_bs2_10epochs_40iters", "patch": (32, 40, 32)}
 SMALL_NUCLEI = {"suffixes": "_bs2_10epochs_40iters", "patch": (128, 128)}
 SMALL_PLANS = "nnUNetSmallPlans"
 WIDTHS = (8, 64)
