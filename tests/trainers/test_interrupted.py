@@ -1,15 +1,19 @@
 import contextlib
+import io
+import os
 import random
 import shutil
 import signal
+import threading
 import time
 from collections.abc import Callable
-from multiprocessing.process import BaseProcess
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 import torch
 
+from nnunetv2_ext.trainers import atomic_write
 from nnunetv2_ext.trainers.checkpoints import CHECKPOINTS, read_checkpoint
 from tests import processes
 from tests.trainers.tiny_training import TinyTraining
@@ -78,35 +82,32 @@ def test_a_continued_run_equals_one_that_was_never_stopped(name, tmp_path, monke
     assert_equal_runs(*(run.fold(name) / BEST for run in runs.values()))
 
 
+KILLS, KILLS_WHILE_WRITING = 30, 10
+
+
 @pytest.mark.slow
 def test_killed_at_thirty_random_moments_every_checkpoint_is_whole_and_the_run_ends_as_if_it_never_had_been(
     tmp_path, monkeypatch
 ):
     trainer = "nnUNetTrainerEAB_6epochs_2iters"
     uninterrupted = TinyTraining(tmp_path / "uninterrupted", monkeypatch)
-    began = time.monotonic()
-    assert ended(train(uninterrupted, trainer)) == 0
-    duration = time.monotonic() - began
+    assert train(uninterrupted, trainer) == 0
+    duration = float((uninterrupted.root / "seconds").read_text())
+    size = (uninterrupted.fold(trainer) / FINAL).stat().st_size
 
     killed = TinyTraining(tmp_path / "killed", monkeypatch)
     fold, moments = killed.fold(trainer), random.Random(0)
-    kills = kills_while_writing = finished = 0
-    while kills < 30 or not finished:
-        process = train(killed, trainer)
-        if kills < 30:
-            if kills % 3:
-                process.join(moments.uniform(0, duration / 2))
-            else:
-                wait_until(lambda: process.exitcode is not None or any(fold.glob("*.part")))  # noqa: B023
-                time.sleep(moments.uniform(0, 0.05))
-            if process.exitcode is None:
-                process.kill()
-                kills += 1
-        status = ended(process)
+    kills = {"anywhere": 0, "while writing": 0}
+    finished = 0
+    for _ in range(10 * KILLS):
+        if kills["while writing"] < KILLS_WHILE_WRITING and moments.random() < 0.5:
+            how, when = "while writing", KillAtByte(int(moments.uniform(0, 3 * size)))
+        elif kills["anywhere"] < KILLS - KILLS_WHILE_WRITING:
+            how, when = "anywhere", KillAfter(moments.uniform(0, duration))
+        else:
+            how, when = "not at all", None
+        status = train(killed, trainer, when)
         assert status in (0, -signal.SIGKILL), (killed.root / "log.txt").read_text()
-        for part in fold.glob("*.part"):
-            part.unlink()
-            kills_while_writing += 1
         for name in CHECKPOINTS:
             if (fold / name).is_file():
                 read_checkpoint(fold / name)
@@ -115,23 +116,62 @@ def test_killed_at_thirty_random_moments_every_checkpoint_is_whole_and_the_run_e
             assert_equal_runs(fold / FINAL, uninterrupted.fold(trainer) / FINAL)
             shutil.rmtree(fold)
             finished += 1
-    assert kills_while_writing >= 5
+        else:
+            kills[how] += 1
+            assert how == "anywhere" or list(fold.glob("*.part"))
+        if finished and sum(kills.values()) == KILLS:
+            return
+    pytest.fail(f"after {10 * KILLS} trainings only {kills} were killed, and {finished} ended")
 
 
-def train(training: TinyTraining, name: str) -> BaseProcess:
-    return processes.start(continued_on_one_thread, training, name, log=training.root / "log.txt")
+@dataclass(frozen=True)
+class KillAfter:
+    """Kills this process some seconds after its training has begun."""
+
+    seconds: float
+
+    def __call__(self) -> None:
+        timer = threading.Timer(self.seconds, kill_this_process)
+        timer.daemon = True
+        timer.start()
 
 
-def continued_on_one_thread(training: TinyTraining, name: str) -> None:
-    torch.set_num_threads(1)
-    training.train(name, continue_training=True, fixed_data=True)
+@dataclass(frozen=True)
+class KillAtByte:
+    """Kills this process once it has written so many bytes of checkpoints."""
+
+    byte: int
+
+    def __call__(self) -> None:
+        left = self.byte
+
+        class File(io.FileIO):
+            def write(self, content) -> int:
+                nonlocal left
+                if len(content) > left:
+                    super().write(content[:left])
+                    kill_this_process()
+                left -= len(content)
+                return super().write(content)
+
+        atomic_write.open = File
 
 
-def ended(process: BaseProcess) -> int | None:
+def kill_this_process() -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def train(training: TinyTraining, name: str, kill: Callable[[], None] | None = None) -> int | None:
+    """Continues a run in a process of its own, which may kill itself; how that ended."""
+    process = processes.start(continued_on_one_thread, training, name, kill, log=training.root / "log.txt")
     process.join()
     return process.exitcode
 
 
-def wait_until(happened: Callable[[], bool]) -> None:
-    while not happened():
-        time.sleep(0.001)
+def continued_on_one_thread(training: TinyTraining, name: str, kill: Callable[[], None] | None) -> None:
+    torch.set_num_threads(1)
+    began = time.monotonic()
+    if kill:
+        kill()
+    training.train(name, continue_training=True, fixed_data=True)
+    (training.root / "seconds").write_text(str(time.monotonic() - began))
