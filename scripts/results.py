@@ -18,7 +18,9 @@ WITHOUT_ONE = ("EGENoMBTFE", "EGENoEAB", "EGENoGHPA", "EGENoGAB")
 ALONE = ("MBTFE", "EAB", "GHPA", "GAB")
 CHOICES = ("EGEPlanNorm", "EGEGHPAEverywhere", "EGENoMasks")
 """of scripts/results_presets/choices.py"""
-RECIPES = tuple(optimizer + loss for optimizer in ("", "Adan", "AdamW") for loss in ("", "DiceLoss", "CEThenDiceLoss"))
+OPTIMIZERS = {"": "", "Adan": "", "AdamW": "_lr1e-3"}
+"""nnU-Net's SGD and others, each with the suffix of its learning rate"""
+LOSSES = ("", "DiceLoss", "CEThenDiceLoss")
 
 
 @dataclass(frozen=True)
@@ -47,11 +49,18 @@ LIGHT_HIPPOCAMPUS = (
 )
 LIGHT_NUCLEI = ("Plain_bs4_20epochs_10iters", "NarrowUNet_bs4_20epochs_56iters", "EGEUNet_bs4_20epochs_112iters")
 PARTS = ("Plain", "EGE", *WITHOUT_ONE, *ALONE, *CHOICES)
-RECIPE = tuple(preset + recipe for preset in ("Plain", "EGE") for recipe in RECIPES)
-# Short, since each experiment has ten networks or more. With smaller patches of the hippocampus, stock can't yet tell its front
-# from its back after 400 iterations.
-SMALL_HIPPOCAMPUS = {"suffixes": "NoMirroring_bs2_10epochs_40iters", "patch": (32, 40, 32)}
-SMALL_NUCLEI = {"suffixes": "_bs2_10epochs_40iters", "patch": (128, 128)}
+RECIPES = tuple(
+    f"{preset}{optimizer}{loss}NoMirroring{learning_rate}"
+    for preset in ("Plain", "EGE")
+    for optimizer, learning_rate in OPTIMIZERS.items()
+    for loss in LOSSES
+)
+# Short, since each experiment has ten networks or more. After so few iterations of SGD, stock can't yet tell the front of the
+# hippocampus from its back; with AdamW it can.
+SHORT = "_bs2_10epochs_40iters"
+PARTS_HIPPOCAMPUS = {"suffixes": f"AdamWNoMirroring_lr1e-3{SHORT}", "patch": (32, 40, 32)}
+RECIPES_HIPPOCAMPUS = {"suffixes": SHORT, "patch": (32, 40, 32)}
+PARTS_NUCLEI = {"suffixes": SHORT, "patch": (128, 128)}
 SMALL_PLANS = "nnUNetSmallPlans"
 WIDTHS = (8, 64)
 """of the first and the widest stage in small plans"""
@@ -59,9 +68,11 @@ EXPERIMENTS = {
     "half_hour_hippocampus": Experiment("Half an hour of a CPU: Hippocampus", *HIPPOCAMPUS, HALF_HOUR),
     "light_hippocampus": Experiment("Twenty minutes of a CPU: Hippocampus", *HIPPOCAMPUS, LIGHT_HIPPOCAMPUS),
     "light_nuclei": Experiment("Twenty minutes of a CPU: nuclei", *NUCLEI, LIGHT_NUCLEI),
-    "parts_hippocampus": Experiment("Parts of EGE, small: Hippocampus", *HIPPOCAMPUS, PARTS, repeats=3, **SMALL_HIPPOCAMPUS),
-    "parts_nuclei": Experiment("Parts of EGE, small: nuclei", *NUCLEI, PARTS, repeats=3, **SMALL_NUCLEI),
-    "recipes_hippocampus": Experiment("Optimizers and losses, small: Hippocampus", *HIPPOCAMPUS, RECIPE, **SMALL_HIPPOCAMPUS),
+    "parts_hippocampus": Experiment("Parts of EGE, small: Hippocampus", *HIPPOCAMPUS, PARTS, repeats=3, **PARTS_HIPPOCAMPUS),
+    "parts_nuclei": Experiment("Parts of EGE, small: nuclei", *NUCLEI, PARTS, repeats=3, **PARTS_NUCLEI),
+    "recipes_hippocampus": Experiment(
+        "Optimizers and losses, small: Hippocampus", *HIPPOCAMPUS, RECIPES, **RECIPES_HIPPOCAMPUS
+    ),
 }
 
 
