@@ -58,8 +58,8 @@ RECIPES = tuple(
 # Short, since each experiment has ten networks or more. After so few iterations of SGD, stock can't yet tell the front of the
 # hippocampus from its back; with AdamW it can.
 SHORT = "_bs2_10epochs_40iters"
-PARTS_HIPPOCAMPUS = {"suffixes": f"AdamWNoMirroring_lr1e-3{SHORT}", "patch": (32, 40, 32)}
-RECIPES_HIPPOCAMPUS = {"suffixes": SHORT, "patch": (32, 40, 32)}
+PARTS_HIPPOCAMPUS = {"suffixes": f"AdamWNoMirroring_lr1e-3{SHORT}", "patch": (24, 32, 24)}
+RECIPES_HIPPOCAMPUS = {"suffixes": SHORT, "patch": (24, 32, 24)}
 PARTS_NUCLEI = {"suffixes": SHORT, "patch": (128, 128)}
 SMALL_PLANS = "nnUNetSmallPlans"
 WIDTHS = (8, 64)
