@@ -9,15 +9,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-SUPPORTED_DEVICE = "hpu"
-"""one of the devices that the module takes beside CUDA; emulated, it takes "cpu" in its place"""
-
 
 @contextmanager
 def sync_batch_norm_on_cpu() -> Iterator[None]:
     """Inside, SyncBatchNorm and DistributedDataParallel take CPU tensors, and refuse what the CUDA kernels refuse."""
     forward, code = nn.SyncBatchNorm.forward, nn.SyncBatchNorm.forward.__code__
-    devices = tuple("cpu" if constant == SUPPORTED_DEVICE else constant for constant in code.co_consts)
+    devices = tuple("cpu" if constant == "cuda" else constant for constant in code.co_consts)
     assert devices != code.co_consts, f"SyncBatchNorm of torch {torch.__version__} checks the device in another way"
     refuses_cpu = mock.patch.object(DistributedDataParallel, "_passing_sync_batchnorm_handle")
     with torch.library._scoped_library("aten", "IMPL") as library, refuses_cpu:
