@@ -37,6 +37,21 @@ def check_writable(folder: Path) -> None:
         raise DatasetError(f"{folder} can't be written to: {there} is read-only for you. Change that, or name another folder.")
 
 
+def check_preprocessed(folder: Path, dataset: str, plans: str, configuration: str) -> None:
+    """Refuses a folder of preprocessed data that isn't there or is empty, as after a preprocessing that was stopped.
+
+    Raises:
+        DatasetError: if it is so.
+    """
+    if any(path.suffix in (".b2nd", ".npz") for path in (folder.iterdir() if folder.is_dir() else ())):
+        return
+    state = "is empty" if folder.is_dir() else "does not exist"
+    raise DatasetError(
+        f"{folder}, the preprocessed data of {configuration}, {state}. Run: nnUNetv2_preprocess -d {dataset} "
+        f"-plans_name {plans} -c {configuration}"
+    )
+
+
 def dataset_name(dataset: str) -> str:
     """The name of a dataset that is given by its name or id, and has preprocessed data.
 

@@ -60,9 +60,7 @@ def sweep(
     the others go on, so the same command again does what is left. Repeat 1 of a fold is trained into
     $nnUNet_results/repeat_1, and so on. Logs are in $nnUNet_results/sweep. Exit code 1 if a training failed.
     """
-    for fold in folds:
-        if not (fold.isdecimal() or fold == "all"):
-            raise click.BadParameter(f"{fold!r} is neither a number nor 'all'", param_hint="-f")
+    folds = tuple(map(_fold, folds))
     options = _slurm_options(slurm_options, slurm)
 
     from rich.console import Console
@@ -109,6 +107,14 @@ def sweep(
         context.exit(130)
     console.print(f"{len(progress.done)} done, {len(progress.failed)} failed.")
     context.exit(bool(progress.failed))
+
+
+def _fold(text: str) -> str:
+    if text == "all":
+        return text
+    if not text.isdecimal():
+        raise click.BadParameter(f"{text!r} is neither a number nor 'all'", param_hint="-f")
+    return str(int(text))  # nnU-Net trains fold 00 into fold_0
 
 
 def _slurm_options(options: tuple[str, ...], slurm: bool) -> dict[str, Any]:

@@ -9,10 +9,13 @@ from nnunetv2.training.dataloading.nnunet_dataset import infer_dataset_class
 from nnunetv2.utilities.crossval_split import generate_crossval_split
 from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 
-from nnunetv2_ext.datasets import dataset_name, host_folder, read_json
+from nnunetv2_ext.datasets import check_preprocessed, dataset_name, host_folder, read_json
 from nnunetv2_ext.errors import DatasetError, PlanError
 from nnunetv2_ext.runs import Run
 from nnunetv2_ext.trainers.resolve import any_trainer_class
+
+FOLDS = 5
+"""of nnU-Net's cross-validation"""
 
 
 def runs_of_grid(
@@ -25,9 +28,11 @@ def runs_of_grid(
 ) -> list[Run]:
     """Every trainer on every configuration and fold, as often as asked for: all of the first repeat, then of the next.
 
+    What is named twice is trained once.
+
     Raises:
         UnknownTrainerError: if a trainer doesn't exist.
-        DatasetError: if the dataset or its preprocessed data doesn't exist.
+        DatasetError: if the dataset doesn't exist, or has no preprocessed data.
         PlanError: if its plans lack a configuration.
     """
     for trainer in trainers:
@@ -36,7 +41,7 @@ def runs_of_grid(
     manager = _plans(name, plans)
     for configuration in configurations:
         _check_configuration(name, manager, configuration)
-    grid = itertools.product(range(repeats), configurations, folds, trainers)
+    grid = itertools.product(range(repeats), *map(dict.fromkeys, (configurations, folds, trainers)))
     return [Run(results, name, trainer, plans, configuration, fold, repeat) for repeat, configuration, fold, trainer in grid]
 
 
@@ -54,13 +59,21 @@ def write_split(run: Run) -> None:
     """Splits the dataset into nnU-Net's five folds if that isn't done yet.
 
     nnU-Net does it in the first training. When several start at once, one may read the file while another still writes it.
+
+    Raises:
+        DatasetError: if there are fewer cases than folds.
     """
     folder = host_folder("nnUNet_preprocessed") / run.dataset
     if run.fold == "all" or (folder / "splits_final.json").is_file():
         return
     data = str(_data_folder(folder, _plans(run.dataset, run.plans), run.configuration))
     cases = sorted(infer_dataset_class(data).get_identifiers(data))
-    save_json(generate_crossval_split(cases, seed=12345, n_splits=5), str(folder / "splits_final.json"))
+    if len(cases) < FOLDS:
+        raise DatasetError(
+            f"{data} has {len(cases)} cases, too few for nnU-Net's {FOLDS} folds: train with -f all, or write the folds into "
+            f"{folder / 'splits_final.json'}."
+        )
+    save_json(generate_crossval_split(cases, seed=12345, n_splits=FOLDS), str(folder / "splits_final.json"))
 
 
 def _plans(dataset: str, name: str) -> PlansManager:
@@ -73,11 +86,7 @@ def _check_configuration(dataset: str, plans: PlansManager, configuration: str) 
         found = ", ".join(plans.available_configurations)
         raise PlanError(f"{plans.plans_name} of {dataset} has no configuration {configuration}; it has {found}.")
     folder = _data_folder(host_folder("nnUNet_preprocessed") / dataset, plans, configuration)
-    if not folder.is_dir():
-        raise DatasetError(
-            f"{folder} doesn't exist: the data of {configuration} isn't preprocessed. "
-            f"Run: nnUNetv2_preprocess -d {dataset[7:10]} -plans_name {plans.plans_name} -c {configuration}"
-        )
+    check_preprocessed(folder, dataset, plans.plans_name, configuration)
 
 
 def _data_folder(preprocessed: Path, plans: PlansManager, configuration: str) -> Path:

@@ -7,7 +7,7 @@ from typing import Any
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 
 from nnunetv2_ext.architectures.network import Network
-from nnunetv2_ext.datasets import check_writable
+from nnunetv2_ext.datasets import check_preprocessed, check_writable
 from nnunetv2_ext.descriptions.dataset_json import check_dataset_json
 from nnunetv2_ext.descriptions.json_file import read_json_file
 from nnunetv2_ext.descriptions.plans_json import check_plans
@@ -42,13 +42,10 @@ class DataChecksMixin(nnUNetTrainer):
             DatasetError: if the configuration has no preprocessed data.
             InputSizeError: if the network can't be trained on the plan's patch.
         """
-        folder = Path(self.preprocessed_dataset_folder)
-        if not any(path.suffix in (".b2nd", ".npz") for path in (folder.iterdir() if folder.is_dir() else ())):
-            state = "is empty" if folder.is_dir() else "does not exist"
-            raise DatasetError(
-                f"{folder}, the preprocessed data of {self.configuration_name}, {state}. Run: nnUNetv2_preprocess "
-                f"-d {self.plans_manager.dataset_name} -plans_name {self.plans_manager.plans_name} -c {self.configuration_name}"
-            )
+        plans = self.plans_manager
+        check_preprocessed(
+            Path(self.preprocessed_dataset_folder), plans.dataset_name, plans.plans_name, self.configuration_name
+        )
         super().initialize()
         network = unwrapped(self.network)
         if isinstance(network, Network):

@@ -80,13 +80,23 @@ def _build(parsed: TrainerName) -> type[ExtensionTrainer]:
         "preset": preset,
         "numbers": numbers,
         "batch_size_in_name": parsed.batch_size,
-        "hyperparameters": {**preset.hyperparameters, **numbers},
+        "hyperparameters": {**_hyperparameters(parsed, variants), **numbers},
         "schedule_variant": next((variant for variant in variants if parts(variant) == {"schedule"}), None),
         "reads_checkpoints_itself": any(replaces(variant, "load_checkpoint") for variant in variants),
         "network_variant": next((variant for variant in variants if changes_network(variant)), None),
     }
     bases = [*([VariantsMixin] if variants else []), *parts_of, *variants, ExtensionTrainer]
     return type(parsed.name, tuple(dict.fromkeys(bases)), body)  # type: ignore[arg-type]
+
+
+def _hyperparameters(parsed: TrainerName, variants: list[Variant]) -> dict[str, Any]:
+    """The preset's, without the rates of an optimizer that the name replaces."""
+    replaced = parsed.optimizer or any("optimizer" in parts(variant) for variant in variants)
+    return {
+        name: value
+        for name, value in parsed.preset.hyperparameters.items()
+        if not (replaced and name in ("initial_lr", "weight_decay"))
+    }
 
 
 def _parts(parsed: TrainerName, variants: list[Variant]) -> list[type]:

@@ -29,6 +29,14 @@ class RunCardMixin(nnUNetTrainer):
     stock_values: dict[str, Any]
     """what nnUNetTrainer sets the attributes to that this trainer's hyperparameters change"""
 
+    def initialize(self) -> None:
+        # With several GPUs, nnU-Net replaces these by the process's own share.
+        self.whole_batch = {
+            "batch_size": self.configuration_manager.batch_size,
+            "oversample_foreground_percent": self.oversample_foreground_percent,
+        }
+        super().initialize()
+
     def on_train_start(self) -> None:
         super().on_train_start()
         if self.local_rank == 0:
@@ -44,7 +52,7 @@ class RunCardMixin(nnUNetTrainer):
 def run_card(trainer: RunCardMixin) -> dict[str, Any]:
     """What the trainer trains and how, as far as it differs from nnUNetTrainer; everything in it can be written as JSON."""
     network: nn.Module = trainer.network
-    values = {**vars(trainer), "batch_size": trainer.configuration_manager.batch_size}  # the trainer's is each GPU's share
+    values = {**vars(trainer), **trainer.whole_batch}
     return {
         "trainer": type(trainer).__name__,
         "preset": trainer.preset.name,

@@ -11,7 +11,9 @@ def results(tmp_path, monkeypatch):
         (tmp_path / name).mkdir()
         monkeypatch.setenv(name, str(tmp_path / name))
     make_tiny_dataset(tmp_path / "nnUNet_raw", tmp_path / "nnUNet_preprocessed", preprocess=False)
-    (tmp_path / "nnUNet_preprocessed" / NAME / "nnUNetPlans_3d_fullres").mkdir()
+    data = tmp_path / "nnUNet_preprocessed" / NAME / "nnUNetPlans_3d_fullres"
+    data.mkdir()
+    (data / "case_0.b2nd").touch()
     return tmp_path / "nnUNet_results"
 
 
@@ -23,7 +25,7 @@ def test_a_dry_run_prints_commands_that_can_be_pasted(results) -> None:
     finished = results / NAME / "nnUNetTrainer__nnUNetPlans__3d_fullres" / "fold_0" / "validation"
     finished.mkdir(parents=True)
     (finished / "summary.json").write_text("{}")
-    output = _sweep("-f", "0", "--repeats", "2", "--device", "cpu", "--dry-run")
+    output = _sweep("-f", "00", "0", "--repeats", "2", "--device", "cpu", "--dry-run")
     assert output.exit_code == 0, output.output
     lines = output.stdout.splitlines()
     assert lines[0] == f"# finished: {finished.parent}"

@@ -44,9 +44,17 @@ def test_what_nnunet_would_stumble_over_is_said_beforehand(preprocessed) -> None
         _grid(configurations=("2d",))
     for file in (preprocessed / "nnUNetPlans_3d_fullres").iterdir():
         file.unlink()
-    (preprocessed / "nnUNetPlans_3d_fullres").rmdir()
-    with pytest.raises(DatasetError, match="Run: nnUNetv2_preprocess -d 008 -plans_name nnUNetPlans -c 3d_fullres"):
+    cure = f"Run: nnUNetv2_preprocess -d {NAME} -plans_name nnUNetPlans -c 3d_fullres"
+    with pytest.raises(DatasetError, match=f"is empty. {cure}"):
         _grid()
+    (preprocessed / "nnUNetPlans_3d_fullres").rmdir()
+    with pytest.raises(DatasetError, match=f"does not exist. {cure}"):
+        _grid()
+
+
+@pytest.mark.usefixtures("preprocessed")
+def test_what_is_named_twice_is_trained_once() -> None:
+    assert len(_grid(("nnUNetTrainer", "nnUNetTrainer"), folds=("0", "1", "0"), repeats=2)) == 4
 
 
 def test_a_cascade_needs_all_folds_of_its_first_stage(preprocessed) -> None:
@@ -76,3 +84,12 @@ def test_the_split_is_that_of_nnunet_and_only_written_if_there_is_none(preproces
     write_split(run)
     cases = [f"case_{number}" for number in range(7)]
     assert json.loads(splits.read_text()) == json.loads(json.dumps(generate_crossval_split(cases), default=str))
+
+
+def test_fewer_cases_than_folds_are_refused(preprocessed) -> None:
+    run = _grid()[0]
+    (preprocessed / "splits_final.json").unlink()
+    for number in range(3):
+        (preprocessed / "nnUNetPlans_3d_fullres" / f"case_{number}.b2nd").unlink()
+    with pytest.raises(DatasetError, match="has 4 cases, too few for nnU-Net's 5 folds: train with -f all"):
+        write_split(run)

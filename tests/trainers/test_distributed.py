@@ -3,6 +3,7 @@
 What only works on GPUs is left out: the devices, and SyncBatchNorm, in whose place each process has statistics of its own.
 """
 
+import json
 from pathlib import Path
 from unittest.mock import patch
 
@@ -65,4 +66,5 @@ def test_both_have_the_same_weights_and_one_of_them_writes(preset, deep_supervis
         assert torch.equal(torch.load(training.root / f"continued_{rank}.pt"), one)
     files = {path.name for path in training.fold(name).glob("*.pth*")}
     assert files == {CHECKPOINTS[0], CHECKPOINTS[2]}
-    assert Path(training.fold(name), "run_card.json").is_file()
+    card = json.loads(Path(training.fold(name), "run_card.json").read_text())
+    assert card["differs_from_nnUNetTrainer"].keys().isdisjoint({"batch_size", "oversample_foreground_percent"})

@@ -59,6 +59,15 @@ def test_length():
     assert hyperparameters["save_every"] == 5
 
 
+def test_another_optimizer_brings_its_own_rates():
+    assert trainer_class("nnUNetTrainerNarrowUNet")._all_hyperparameters()["initial_lr"] == 2e-3
+    for name in ("nnUNetTrainerNarrowUNetAdan", "nnUNetTrainerNarrowUNetAdan1en3"):
+        assert "initial_lr" not in trainer_class(name)._all_hyperparameters()
+    adam_w = trainer_class("nnUNetTrainerVNetAdamW")._all_hyperparameters()
+    assert {name: adam_w[name] for name in ("initial_lr", "weight_decay")} == optimizers.AdamWMixin.hyperparameters
+    assert trainer_class("nnUNetTrainerNarrowUNetAdan_lr1e-4")._all_hyperparameters()["initial_lr"] == 1e-4
+
+
 def test_unknown_names():
     with pytest.raises(UnknownTrainerError):
         trainer_class("nnUNetTrainerNothing")
