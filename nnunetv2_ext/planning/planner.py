@@ -40,7 +40,7 @@ class PresetPlanner(ExperimentPlanner):
         super().__init__(*arguments, plans_name=plans_name(preset), **options)
         self.preset = preset
         self.wanted = configurations
-        self._times_stock: float | None = None  # at the last patch that was counted
+        self._times_stock, self._stock_counted = 0.0, 0  # at the last patch that was counted
 
     def generate_data_identifier(self, configuration_name: str) -> str:
         """nnU-Net's, so that its preprocessed data is used, but for 3d_lowres, whose spacing follows from the patch."""
@@ -77,10 +77,13 @@ class PresetPlanner(ExperimentPlanner):
             stock = without_weights(lambda: get_network_from_plans(*architecture.values(), *channels, allow_init=False))
             network = without_weights(lambda: build_network(self.preset, configuration, *channels, deep_supervision=False))
             stock_estimate = int(stock.compute_conv_feature_map_size(patch))
-            if self._times_stock and self._is_far_too_large(stock_estimate * self._times_stock, len(patch)):
-                return round(stock_estimate * self._times_stock)
+            scaled = stock_estimate * self._times_stock
+            # Memory grows at most with the square of the patch (attention), so down to half the patch that was counted, the
+            # scaled estimate is at most twice too large.
+            if stock_estimate > self._stock_counted / 2 and self._is_far_too_large(scaled, len(patch)):
+                return round(scaled)
             estimate: int = network.compute_conv_feature_map_size(patch)  # type: ignore[operator]
-            self._times_stock = estimate / stock_estimate
+            self._times_stock, self._stock_counted = estimate / stock_estimate, stock_estimate
             return estimate
         except ExtensionError as error:
             raise PlanError(
@@ -100,7 +103,7 @@ class PresetPlanner(ExperimentPlanner):
 
     def get_plans_for_configuration(self, *arguments: Any, **options: Any) -> dict[str, Any]:
         """nnU-Net's, with the preset's network in it."""
-        self._times_stock = None
+        self._times_stock, self._stock_counted = 0.0, 0
         plan = super().get_plans_for_configuration(*arguments, **options)
         plan["architecture"] |= {
             "network_class_name": self.preset.network,

@@ -112,12 +112,13 @@ def test_a_heavier_network_gets_a_smaller_batch_or_patch(dataset):
 
 
 @pytest.mark.slow
-def test_patches_that_are_far_too_large_need_not_be_counted(dataset, monkeypatch):
+@pytest.mark.parametrize("power", [1, 2], ids=["linear", "quadratic"])
+def test_patches_that_are_far_too_large_need_not_be_counted(dataset, monkeypatch, power):
     counted = []
 
     def count(_network, patch):
         counted.append(tuple(patch))
-        return prod(patch) * 1000
+        return round(5e8 * (prod(patch) / 64**3) ** power)
 
     monkeypatch.setattr("nnunetv2_ext.architectures.network.Network.compute_conv_feature_map_size", count)
 
