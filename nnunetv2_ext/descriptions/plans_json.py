@@ -43,9 +43,12 @@ def plans_problems(plans: Any, configuration: str) -> Iterator[str]:
     for name in reversed(chain):
         values |= configurations[name]
     yield from _value_problems(values)
-    previous = values.get("previous_stage")
-    if previous is not None and previous not in configurations:
-        yield f"previous_stage is {previous!r}, which is no configuration"
+    next_stages = values.get("next_stage")  # nnU-Net takes one or a list
+    next_stages = next_stages if isinstance(next_stages, list) else [next_stages]
+    stages = [("previous_stage", values.get("previous_stage")), *(("next_stage", name) for name in next_stages)]
+    for key, name in stages:
+        if name is not None and name not in list(configurations):  # a list, because not every name can be hashed
+            yield f"{key} is {name!r}, which is no configuration"
 
 
 def _inheritance(configurations: dict[str, Any], configuration: str) -> tuple[list[str], str]:

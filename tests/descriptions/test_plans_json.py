@@ -36,6 +36,27 @@ def test_what_is_wrong_is_said_with_a_cure(changes, message):
         check_plans({**deepcopy(PLANS), **changes}, "2d")
 
 
+@pytest.mark.parametrize(
+    ("links", "message"),
+    [
+        ({"previous_stage": "gone"}, "previous_stage is 'gone', which is no configuration"),
+        ({"previous_stage": ["2d"]}, r"previous_stage is \['2d'\], which is no configuration"),
+        ({"next_stage": "gone"}, "next_stage is 'gone', which is no configuration"),
+        ({"next_stage": ["3d_fullres", "gone"]}, "next_stage is 'gone', which is no configuration"),
+    ],
+)
+def test_a_stage_before_or_after_that_is_not_there(links, message):
+    plans = {**PLANS, "configurations": {**PLANS["configurations"], "3d_lowres": {"inherits_from": "3d_fullres", **links}}}
+    with pytest.raises(PlanError, match=rf"configuration 3d_lowres: {message}\. To cure it"):
+        check_plans(plans, "3d_lowres")
+
+
+@pytest.mark.parametrize("stages", ["3d_cascade_fullres", ["2d", "3d_cascade_fullres"]])
+def test_next_stages_that_are_there(stages):
+    lowres = {"inherits_from": "3d_fullres", "next_stage": stages}
+    check_plans({**PLANS, "configurations": {**PLANS["configurations"], "3d_lowres": lowres}}, "3d_lowres")
+
+
 @pytest.mark.parametrize("plans", [None, [], "plans", 3])
 def test_what_is_no_plans_at_all(plans):
     with pytest.raises(PlanError, match="need a JSON object"):
