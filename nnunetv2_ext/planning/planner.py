@@ -3,6 +3,7 @@
 from collections.abc import Collection, Mapping, Sequence
 from copy import deepcopy
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from nnunetv2.experiment_planning.experiment_planners.default_experiment_planner import ExperimentPlanner
@@ -15,12 +16,14 @@ from nnunetv2_ext.datasets import host_folder, read_json
 from nnunetv2_ext.descriptions.dataset_json import check_dataset_json
 from nnunetv2_ext.descriptions.fingerprint import check_fingerprint
 from nnunetv2_ext.descriptions.json_file import read_json_file
+from nnunetv2_ext.descriptions.plans_json import configurations_of
 from nnunetv2_ext.errors import DatasetError, ExtensionError, PlanError
 from nnunetv2_ext.memory.weightless import without_weights
 from nnunetv2_ext.presets import Preset
 from nnunetv2_ext.trainers.networks import build_network, network_arguments
 
 STOCK_PLANS = "nnUNetPlans"
+MOVE_AWAY = "Move it away: nnU-Net reads it before it replaces anything."
 
 
 class PresetPlanner(ExperimentPlanner):
@@ -112,7 +115,9 @@ class PresetPlanner(ExperimentPlanner):
         return plan
 
     def save_plans(self, plans: dict[str, Any]) -> None:
-        """Saves those configurations that are wanted.
+        """Saves those configurations that are wanted, beside those of other names that the file already has.
+
+        A next stage that neither of them has is left out: nnU-Net's trainer would look for it after the training, and fail.
 
         Raises:
             DatasetError: if one of them isn't there.
@@ -126,6 +131,11 @@ class PresetPlanner(ExperimentPlanner):
         if self.wanted:
             needed = {name for wanted in self.wanted for name in _with_those_it_builds_upon(wanted, planned)}
             plans["configurations"] = {name: plan for name, plan in planned.items() if name in needed}
+            file = _plans_file(self.dataset_name, self.preset)
+            already = configurations_of(read_json_file(file, dict, MOVE_AWAY)) if file.exists() else {}
+            for plan in plans["configurations"].values():
+                if plan.get("next_stage") not in {*needed, *already}:
+                    plan.pop("next_stage", None)
         super().save_plans(plans)
 
     def _configuration(self, plan: Mapping[str, Any]) -> ConfigurationManager:
@@ -157,16 +167,20 @@ def write_plans(
     """
     extract = f"First run: nnUNetv2_extract_fingerprint -d {int(dataset[7:10])}"
     check_fingerprint(read_json(dataset, "dataset_fingerprint.json", extract))
-    file = host_folder("nnUNet_preprocessed") / dataset / f"{plans_name(preset)}.json"
+    file = _plans_file(dataset, preset)
     if file.exists() and not overwrite:
         raise DatasetError(f"{file} already exists. Add --overwrite to replace it, or move it away.")
     if file.exists():
-        read_json(dataset, file.name, "Move it away: nnU-Net reads it before it replaces anything.")
+        read_json_file(file, dict, MOVE_AWAY)
     description = host_folder("nnUNet_raw") / dataset / "dataset.json"
     check_dataset_json(read_json_file(description, dict, "nnU-Net plans from the raw dataset: put it there."))
     planner = partial(PresetPlanner, preset=preset, configurations=configurations)
     plans, _ = plan_experiment_dataset(dataset, planner, gpu_memory_target_in_gb=gpu_memory)
     return plans
+
+
+def _plans_file(dataset: str, preset: Preset) -> Path:
+    return host_folder("nnUNet_preprocessed") / dataset / f"{plans_name(preset)}.json"
 
 
 def _with_those_it_builds_upon(name: str, configurations: Mapping[str, Mapping[str, Any]]) -> list[str]:

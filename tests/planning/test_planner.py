@@ -178,6 +178,20 @@ def test_a_cascade_brings_what_it_builds_upon(small):
     assert set(saved["configurations"]) == {"3d_lowres", "3d_fullres", "3d_cascade_fullres"}
 
 
+def test_a_next_stage_is_named_only_if_it_is_there(small):
+    def saved(*wanted):
+        planner = quiet(partial(PresetPlanner, preset=FIRST, configurations=wanted), small.name)
+        lowres = {"next_stage": "3d_cascade_fullres"}
+        cascade = {"inherits_from": "3d_fullres", "previous_stage": "3d_lowres"}
+        configurations = {"2d": {}, "3d_lowres": lowres, "3d_fullres": {}, "3d_cascade_fullres": cascade}
+        quiet(planner.save_plans, {"configurations": configurations})
+        return json.loads((small.preprocessed / f"{plans_name(FIRST)}.json").read_text())["configurations"]
+
+    assert "next_stage" not in saved("3d_lowres")["3d_lowres"]
+    assert saved("3d_cascade_fullres")["3d_lowres"]["next_stage"] == "3d_cascade_fullres"
+    assert saved("3d_lowres")["3d_lowres"]["next_stage"] == "3d_cascade_fullres"  # the file has the cascade from before
+
+
 def test_data_is_shared_with_the_host_where_it_is_the_same(small):
     planner = quiet(PresetPlanner, small.name, preset=FIRST)
     identifiers = {name: planner.generate_data_identifier(name) for name in ("2d", "3d_fullres", "3d_lowres")}
