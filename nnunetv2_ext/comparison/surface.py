@@ -1,5 +1,6 @@
 """Distances between the surfaces of truth and prediction, in mm, as MONAI computes them."""
 
+import math
 from collections.abc import Callable, Sequence
 from functools import lru_cache, partial
 from pathlib import Path
@@ -75,9 +76,14 @@ class _Masks:
         values = [int(number) for number in label.strip("()").split(",") if number]
         use = truth[0] != self._ignore if self._ignore is not None else np.ones(truth.shape[1:], bool)
         spacing = properties["spacing"]
-        if truth.shape[1] == 1 and len(spacing) == 3 and spacing[0] == 999:  # how nnU-Net reads an image of two dimensions
+        if truth.shape[1] == 1 and _is_flat(spacing):
             truth, prediction, use, spacing = truth[:, 0], prediction[:, 0], use[0], spacing[1:]
         return np.isin(truth[0], values) & use, np.isin(prediction[0], values) & use, spacing
+
+
+def _is_flat(spacing: Sequence[float]) -> bool:
+    """Whether it is of an image of two dimensions, whose first spacing nnU-Net's readers make up: 999, or 999 pixels."""
+    return any(math.isclose(spacing[0], made_up) for made_up in (999, 999 * max(spacing[1:])))
 
 
 def _hd95(truth: Mask, prediction: Mask, spacing: Sequence[float]) -> float:

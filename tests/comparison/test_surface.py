@@ -15,9 +15,9 @@ pytest.importorskip("monai", reason="the extra 'monai' is not installed")
 SPACING = (1.0, 1.0, 3.0)  # x, y, z, as SimpleITK has it
 
 
-def _write(file, array) -> None:
+def _write(file, array, spacing=SPACING) -> None:
     image = SimpleITK.GetImageFromArray(array.astype(np.uint8))
-    image.SetSpacing(SPACING)
+    image.SetSpacing(spacing)
     SimpleITK.WriteImage(image, str(file))
 
 
@@ -47,6 +47,18 @@ def test_distances_are_in_millimetres(run, tmp_path) -> None:
     assert hd95.read(run, CASES["0"][0], "1") == pytest.approx(6.0)
     assert nsd.read(run, CASES["0"][0], "1") == pytest.approx(1.0)
     assert 0.2 < _metrics(tmp_path, 1.0)[1].read(run, CASES["0"][0], "1") < 0.8
+
+
+@pytest.mark.parametrize("spacing", [(0.5, 0.5), (0.7, 2.0)])
+def test_an_image_of_two_dimensions_is_flat(tmp_path, spacing) -> None:
+    folder, case = write_run(tmp_path, "A", "0", 0.5), CASES["0"][0]
+    (tmp_path / "truth").mkdir()
+    square = np.zeros((30, 30))
+    square[3:27, 3:27] = 1  # in a volume of one slice all of it would be surface, and the moved edge less than 5 % of that
+    _write(tmp_path / "truth" / f"{case}.nii.gz", square, spacing)
+    _write(folder / "validation" / f"{case}.nii.gz", np.roll(square, 1, 0), spacing)
+    run = read_models([tmp_path], DATASET, CONFIGURATION)[0].finished[0, "0"]
+    assert _metrics(tmp_path, 1.0)[0].read(run, case, "1") == pytest.approx(spacing[1])
 
 
 def test_agrees_with_scipy(run, tmp_path) -> None:
