@@ -128,7 +128,9 @@ def _runs(results: Path, dataset: str) -> Iterable[Run]:
     for repeat in repeats_in(results):
         for folder in sorted((repeat_root(results, repeat) / dataset).glob("*__*__*/fold_*")):
             trainer, plans, configuration = folder.parent.name.split("__", 2)
-            yield Run(results, dataset, trainer, plans, configuration, folder.name.removeprefix("fold_"), repeat)
+            fold = folder.name.removeprefix("fold_")
+            if fold.isdecimal() or fold == "all":  # not fold_0_old, which someone put aside
+                yield Run(results, dataset, trainer, plans, configuration, fold, repeat)
 
 
 def _configuration(plans: dict[str, Any], name: str) -> dict[str, Any]:

@@ -34,6 +34,14 @@ def test_a_summary_that_was_cut_off_is_no_finished_run(tmp_path) -> None:
     assert read_models([tmp_path], DATASET, CONFIGURATION)[0].finished == {}
 
 
+def test_a_fold_that_was_renamed_is_no_run(tmp_path) -> None:
+    folder = write_run(tmp_path, "A", "0", 0.5)
+    folder.rename(folder.with_name("fold_0_old"))
+    write_run(tmp_path, "A", "0", 0.6)
+    write_run(tmp_path, "A", "all", {"case": (0.5, 0.5)})
+    assert sorted(read_models([tmp_path], DATASET, CONFIGURATION)[0].runs) == [(0, "0"), (0, "all")]
+
+
 def test_what_is_missing_is_said(tmp_path) -> None:
     write_run(tmp_path, "A", "0", 0.5)
     with pytest.raises(ComparisonError, match=r"no run of B with nnUNetPlans and 3d_fullres\. Trainers .*: A"):
