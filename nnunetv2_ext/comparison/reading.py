@@ -94,18 +94,25 @@ def read_models(
     Raises:
         ComparisonError: if there are none, or one of those asked for isn't there.
     """
-    runs = [run for folder in results for run in _runs(folder, dataset) if run.configuration == configuration]
-    runs = [run for run in runs if run.plans in plans and (not trainers or run.trainer in trainers)]
+    there = [run for folder in results for run in _runs(folder, dataset)]
+    runs = [run for run in there if run.configuration == configuration and run.plans in plans]
+    runs = [run for run in runs if not trainers or run.trainer in trainers]
     places = " or ".join(str(folder / dataset) for folder in results)
     for trainer in trainers:
         if trainer not in {run.trainer for run in runs}:
-            found = sorted({run.trainer for folder in results for run in _runs(folder, dataset)})
+            found = sorted({run.trainer for run in there})
             raise ComparisonError(
                 f"{places} has no run of {trainer} with {' or '.join(plans)} and {configuration}. "
                 f"Trainers that have runs there: {', '.join(found) or 'none'}."
             )
-    if not runs:
-        raise ComparisonError(f"{places} has no run of {configuration} with {' or '.join(plans)}; -c and -p name them.")
+    for name in plans:
+        if name not in {run.plans for run in runs}:
+            by_whom = f" by {' or '.join(trainers)}" if trainers else ""
+            found = sorted({f"{run.trainer} with {run.plans} and {run.configuration}" for run in there})
+            raise ComparisonError(
+                f"{places} has no run of {configuration} with {name}{by_whom}; -c and -p name them. "
+                f"Runs that are there: {', '.join(found) or 'none'}."
+            )
     names = dict.fromkeys((run.trainer, run.plans) for run in runs)
     order = sorted(names, key=lambda name: (trainers.index(name[0]) if trainers else 0, name))
     return [_model(name, [run for run in runs if (run.trainer, run.plans) == name], len(plans) > 1) for name in order]

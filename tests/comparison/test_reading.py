@@ -50,6 +50,13 @@ def test_what_is_missing_is_said(tmp_path) -> None:
         read_models([tmp_path], DATASET, "2d")
 
 
+def test_plans_that_are_missing_are_said(tmp_path) -> None:
+    write_run(tmp_path, "A", "0", 0.5)
+    message = r"no run of 3d_fullres with Other by A; .*\. Runs that are there: A with nnUNetPlans and 3d_fullres\."
+    with pytest.raises(ComparisonError, match=message):
+        read_models([tmp_path], DATASET, CONFIGURATION, ["A"], ["nnUNetPlans", "Other"])
+
+
 def test_one_run_in_two_results_folders_is_refused(tmp_path) -> None:
     for root in ("one", "two"):
         write_run(tmp_path / root, "A", "0", 0.5)
