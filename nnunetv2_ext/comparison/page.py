@@ -93,7 +93,7 @@ def _sentence(entry: Entry, comparison: Comparison) -> dict[str, str]:
         "reference": short(comparison.reference or ""),
         "difference": "undefined" if math.isnan(difference.mean) else f"{difference.mean:+.{decimals}f}",
         "interval": "" if math.isnan(difference.low) else f"{difference.low:+.{decimals}f} to {difference.high:+.{decimals}f}",
-        "p": p_value(difference.p_holm) if difference.p_holm < 0.001 else f"= {p_value(difference.p_holm)}",
+        "p": f"= {p_value(difference.p_holm)}" if difference.p_holm >= 0.001 else p_value(difference.p_holm),  # nothing if nan
         "counts": f"better in {difference.better}, worse in {difference.worse} of {len(comparison.cases)} cases",
     }
 

@@ -54,6 +54,18 @@ def test_names_are_escaped(tmp_path, monkeypatch) -> None:
     assert "<svg" in text
 
 
+def test_an_undefined_difference_has_no_p(tmp_path, monkeypatch) -> None:
+    monkeypatch.setenv("nnUNet_raw", str(tmp_path))
+    write_results(tmp_path / "raw", tmp_path / "results")
+    comparison, models = compared(tmp_path / "results")
+    difference = comparison.entries[1].estimates["dice"]["foreground"].difference
+    difference.mean = difference.low = difference.high = difference.p_holm = float("nan")
+    write_page(comparison, models, tmp_path / "page.html")
+    text = (tmp_path / "page.html").read_text()
+    assert "undefined" in text
+    assert "p&nbsp;" not in text
+
+
 def test_one_trainer_alone_has_scores_and_curves(tmp_path, monkeypatch) -> None:
     monkeypatch.setenv("nnUNet_raw", str(tmp_path / "raw"))
     write_results(tmp_path / "raw", tmp_path / "results")
