@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from nnunetv2_ext.cli.output_file import OutputFile
 from nnunetv2_ext.cli.several import HostStyleCommand
 
 if TYPE_CHECKING:
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
     from nnunetv2_ext.comparison.reading import Model
     from nnunetv2_ext.comparison.scores import Metric
 
-OUTPUT = click.Path(dir_okay=False, writable=True, path_type=Path)
+OUTPUT = OutputFile()
 FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
 STOCK = "nnUNetTrainer"
 WIDTH_OF_A_FILE = 160
@@ -87,18 +88,18 @@ def compare(
     if count:
         with progress.status("Counting"):
             _count(comparison)
+    if as_json:
+        click.echo(tables.as_json(comparison), nl=False)
+    else:
+        _print(comparison)
     for file, write in ((csv_file, tables.as_csv), (markdown_file, tables.as_markdown), (latex_file, tables.as_latex)):
         if file:
-            file.write_text(write(comparison))
+            file.write_text(write(comparison), encoding="utf-8")
     if html_file:
         from nnunetv2_ext.comparison.page import write_page
 
         with progress.status("Drawing"):
             write_page(comparison, models, html_file)
-    if as_json:
-        click.echo(tables.as_json(comparison), nl=False)
-    else:
-        _print(comparison)
 
 
 def _results_folder() -> Path:

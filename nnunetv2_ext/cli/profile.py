@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from nnunetv2_ext.cli.output_file import OutputFile
 from nnunetv2_ext.cli.several import HostStyleCommand
 from nnunetv2_ext.presets import PRESETS
 from nnunetv2_ext.trainers.names import PREFIX
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from nnunetv2_ext.profiling.case import Case
     from nnunetv2_ext.profiling.profile import Profile
 
-OUTPUT = click.Path(dir_okay=False, writable=True, path_type=Path)
+OUTPUT = OutputFile()
 
 
 @click.command(cls=HostStyleCommand, epilog="Example: nnUNetv2_ext profile -d 4 -c 3d_fullres -tr nnUNetTrainerEGE")

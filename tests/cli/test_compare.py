@@ -35,6 +35,21 @@ def test_tables_files_and_reference(tmp_path) -> None:
 
 
 @pytest.mark.usefixtures("results")
+def test_files_come_after_what_is_printed_and_are_in_utf8(tmp_path, monkeypatch) -> None:
+    encodings = []
+
+    def full_disk(_file, _text, encoding=None) -> None:
+        encodings.append(encoding)
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("pathlib.Path.write_text", full_disk)
+    output = _compare("-d", "5", "--markdown", str(tmp_path / "table.md"))
+    assert isinstance(output.exception, OSError)
+    assert "Every fold was trained once." in output.stdout
+    assert encodings == ["utf-8"]
+
+
+@pytest.mark.usefixtures("results")
 def test_json() -> None:
     output = _compare("-d", DATASET, "-tr", "Better", "nnUNetTrainer", "--json")
     content = json.loads(output.stdout)

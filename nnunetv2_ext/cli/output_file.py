@@ -1,0 +1,20 @@
+"""Options that name a file to write."""
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+
+class OutputFile(click.Path):
+    """A file in a folder that is there: whoever mistyped it learns so before anything is computed."""
+
+    def __init__(self) -> None:
+        super().__init__(dir_okay=False, writable=True, path_type=Path)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path:
+        """The path."""
+        file = Path(str(super().convert(value, param, ctx)))
+        if not file.parent.is_dir():
+            self.fail(f"the folder {file.parent} doesn't exist; make it first.", param, ctx)
+        return file
