@@ -15,7 +15,7 @@ from nnunetv2_ext.comparison.reading import FinishedRun, Model
 from nnunetv2_ext.comparison.scores import Metric
 from nnunetv2_ext.comparison.slices import legend, most_different
 from nnunetv2_ext.comparison.tables import caption, p_value, short, tables
-from nnunetv2_ext.errors import DatasetError
+from nnunetv2_ext.errors import ComparisonError, DatasetError
 from nnunetv2_ext.training_log import Epoch
 
 COLOURS = 8
@@ -43,7 +43,7 @@ def _content(comparison: Comparison, models: Sequence[Model]) -> dict[str, Any]:
     others = [entry for entry in comparison.entries if entry.name != comparison.reference]
     try:
         cases, without_cases = most_different(comparison, models), ""
-    except (DatasetError, OSError) as error:  # whoever has only the results still gets the rest of the page
+    except (ComparisonError, DatasetError, OSError) as error:  # whoever has only the results still gets the rest of the page
         cases, without_cases = [], str(error)
     return {
         "comparison": comparison,

@@ -1,17 +1,20 @@
 """nnU-Net's results folders as models with their scores, whoever trained them. Imports no torch."""
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path, PureWindowsPath
-from typing import Any
+from typing import Any, TypeVar
 
 from nnunetv2_ext.errors import ComparisonError
 from nnunetv2_ext.runs import Run, State, repeat_root, repeats_in
 from nnunetv2_ext.training_log import Epoch, read_epochs
 
 RUN_CARD = "run_card.json"
+PREDICT_AGAIN = "nnUNetv2_train with --val writes the predictions of a fold again."
+
+Content = TypeVar("Content")
 
 
 class FinishedRun:
@@ -116,6 +119,20 @@ def read_models(
     names = dict.fromkeys((run.trainer, run.plans) for run in runs)
     order = sorted(names, key=lambda name: (trainers.index(name[0]) if trainers else 0, name))
     return [_model(name, [run for run in runs if (run.trainer, run.plans) == name], len(plans) > 1) for name in order]
+
+
+def read_image(read: Callable[[str], Content], file: Path, cure: str) -> Content:
+    """What one of nnU-Net's readers reads from a file.
+
+    Raises:
+        ComparisonError: if the file isn't there, or the reader can't read it; the message ends with the cure.
+    """
+    if not file.is_file():
+        raise ComparisonError(f"{file} doesn't exist. {cure}")
+    try:
+        return read(str(file))
+    except Exception as error:  # each of nnU-Net's readers has errors of its own
+        raise ComparisonError(f"{file} can't be read, it may be damaged. {cure}") from error
 
 
 def _model(name: tuple[str, str], runs: list[Run], several_plans: bool) -> Model:

@@ -5,6 +5,8 @@ import contextlib
 import io
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,7 +15,7 @@ from PIL import Image
 from scipy.ndimage import binary_erosion
 
 from nnunetv2_ext.comparison.compare import FOREGROUND, Comparison
-from nnunetv2_ext.comparison.reading import Model
+from nnunetv2_ext.comparison.reading import PREDICT_AGAIN, Model, read_image
 from nnunetv2_ext.comparison.scores import Case
 from nnunetv2_ext.datasets import host_folder
 from nnunetv2_ext.errors import DatasetError
@@ -22,6 +24,8 @@ CASES = 3
 PIXELS = 260
 COLOURS = ((230, 159, 0), (86, 180, 233), (0, 158, 115), (213, 94, 0), (204, 121, 167), (240, 228, 66), (0, 114, 178))
 """of the labels 1, 2, ...: those of Okabe and Ito, which colour-blind readers tell apart"""
+
+RESTORE = "Restore it: the pictures of the cases need it."
 
 Labels = npt.NDArray[np.integer[Any]]
 
@@ -53,6 +57,7 @@ def most_different(comparison: Comparison, models: Sequence[Model]) -> list[Diff
 
     Raises:
         DatasetError: if the images or their labels are not there.
+        ComparisonError: if one of the files is missing or damaged.
     """
     by_name = {model.name: model for model in models}
     files = _files(comparison.dataset)
@@ -106,11 +111,14 @@ def _difference(
     if name not in files:
         raise DatasetError(f"nnUNet_raw has no case {name}; the pictures of the cases need its image.")
     row = files[name]
+    shown = Path(row["images"][0])
     with contextlib.redirect_stdout(io.StringIO()):
-        reader = determine_reader_writer_from_dataset_json(row["dataset"], row["images"][0], verbose=False)()
-        image, properties = reader.read_images(row["images"])
+        find = partial(determine_reader_writer_from_dataset_json, row["dataset"], verbose=False)
+        reader = read_image(find, shown, RESTORE)()
+        image, properties = read_image(lambda file: reader.read_images([file]), shown, RESTORE)
         predictions = [model.finished[_first_repeat(model), fold].prediction(name) for model in pair]
-        segmentations = [reader.read_seg(str(file))[0][0].astype(int) for file in (row["label"], *predictions)]
+        masks = [(Path(row["label"]), RESTORE), *((file, PREDICT_AGAIN) for file in predictions)]
+        segmentations = [read_image(reader.read_seg, *mask)[0][0].astype(int) for mask in masks]
     axis = int(np.argmax(properties["spacing"])) if image.shape[1] > 1 else 0
     spacing = [float(size) for number, size in enumerate(properties["spacing"]) if number != axis]
     index = _slice_of_difference(segmentations[1], segmentations[2], axis)

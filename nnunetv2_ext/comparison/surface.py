@@ -9,9 +9,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from nnunetv2_ext.comparison.reading import FinishedRun
+from nnunetv2_ext.comparison.reading import PREDICT_AGAIN, FinishedRun, read_image
 from nnunetv2_ext.comparison.scores import Metric
 from nnunetv2_ext.errors import ComparisonError
+
+COPY_AGAIN = "nnUNetv2_preprocess copies the ground truth from nnUNet_raw again; remove a damaged file before."
 
 
 def surface_metrics(truth: Path, dataset: dict[str, Any], *, hd95: bool, tolerance: float | None) -> list[Metric]:
@@ -29,7 +31,8 @@ def surface_metrics(truth: Path, dataset: dict[str, Any], *, hd95: bool, toleran
         tolerance: of NSD, in mm; None if it isn't wanted
 
     Raises:
-        ComparisonError: if MONAI isn't installed, or the ground truth isn't there.
+        ComparisonError: if MONAI isn't installed, or the ground truth isn't there. The metrics raise it for a file that is
+            missing or damaged.
     """
     if not hd95 and tolerance is None:
         return []
@@ -65,14 +68,15 @@ class _Masks:
 
         self._truth, self._ending = truth, dataset["file_ending"]
         self._ignore = dataset["labels"].get("ignore")
-        example = next(iter(sorted(truth.glob(f"*{self._ending}"))), None)
-        reader = determine_reader_writer_from_dataset_json(dataset, str(example) if example else None, verbose=False)()
+        example = min(truth.glob(f"*{self._ending}"), default=truth / f"*{self._ending}")
+        find = partial(determine_reader_writer_from_dataset_json, dataset, verbose=False)
+        reader = read_image(find, example, COPY_AGAIN)()
         # Cases are read one after another, with all of their classes.
-        self._read = lru_cache(maxsize=2)(lambda file: reader.read_seg(str(file)))
+        self._read = lru_cache(maxsize=2)(partial(read_image, reader.read_seg))
 
     def __call__(self, run: FinishedRun, case: str, label: str) -> tuple[Mask, Mask, Sequence[float]]:
-        truth, properties = self._read(self._truth / f"{case}{self._ending}")
-        prediction, _ = self._read(run.prediction(case))
+        truth, properties = self._read(self._truth / f"{case}{self._ending}", COPY_AGAIN)
+        prediction, _ = self._read(run.prediction(case), PREDICT_AGAIN)
         values = [int(number) for number in label.strip("()").split(",") if number]
         use = truth[0] != self._ignore if self._ignore is not None else np.ones(truth.shape[1:], bool)
         spacing = properties["spacing"]

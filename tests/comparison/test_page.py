@@ -54,6 +54,16 @@ def test_names_are_escaped(tmp_path, monkeypatch) -> None:
     assert "<svg" in text
 
 
+def test_a_prediction_that_is_missing_leaves_out_the_pictures(tmp_path, monkeypatch) -> None:
+    monkeypatch.setenv("nnUNet_raw", str(tmp_path / "raw"))
+    write_results(tmp_path / "raw", tmp_path / "results")
+    for file in (tmp_path / "results").rglob("validation/*.nii.gz"):
+        file.unlink()
+    comparison, models = compared(tmp_path / "results")
+    write_page(comparison, models, tmp_path / "page.html")
+    assert re.search(r"No pictures: .*case_.*\.nii\.gz doesn&#39;t exist", (tmp_path / "page.html").read_text())
+
+
 def test_an_undefined_difference_has_no_p(tmp_path, monkeypatch) -> None:
     monkeypatch.setenv("nnUNet_raw", str(tmp_path))
     write_results(tmp_path / "raw", tmp_path / "results")

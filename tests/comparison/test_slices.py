@@ -6,9 +6,9 @@ import pytest
 from PIL import Image
 
 from nnunetv2_ext.comparison.slices import COLOURS, legend, most_different
-from nnunetv2_ext.errors import DatasetError
+from nnunetv2_ext.errors import ComparisonError, DatasetError
 from tests.comparison.pictures import RADII, compared, write_results
-from tests.comparison.results import CASES
+from tests.comparison.results import CASES, DATASET
 
 
 @pytest.fixture
@@ -48,6 +48,14 @@ def test_cases_that_do_not_differ_have_no_pictures(results) -> None:
 def test_missing_images_are_said(results, tmp_path, monkeypatch) -> None:
     monkeypatch.setenv("nnUNet_raw", str(tmp_path))
     with pytest.raises(DatasetError, match="the pictures of the cases need its images"):
+        most_different(*compared(results))
+
+
+@pytest.mark.parametrize("file", ["imagesTr/{}_0000.nii.gz", "labelsTr/{}.nii.gz"])
+def test_a_damaged_image_or_label_is_named(results, tmp_path, file) -> None:
+    for name in (case for cases in CASES.values() for case in cases):
+        (tmp_path / "raw" / DATASET / file.format(name)).write_bytes(b"damaged")
+    with pytest.raises(ComparisonError, match=r"Tr/case_.*\.nii\.gz can't be read, it may be damaged"):
         most_different(*compared(results))
 
 

@@ -85,6 +85,22 @@ def test_empty_masks(run, tmp_path) -> None:
     assert np.isnan(nsd.read(run, CASES["0"][0], "2"))  # in neither
 
 
+def test_files_that_are_missing_or_damaged_are_named(run, tmp_path) -> None:
+    hd95, nsd = _metrics(tmp_path, 1.0)
+    run.prediction(CASES["0"][0]).unlink()
+    run.prediction(CASES["0"][1]).write_bytes(b"damaged")
+    (tmp_path / "truth" / f"{CASES['0'][2]}.nii.gz").unlink()
+    with pytest.raises(ComparisonError, match=r"validation/case_0\.1\.nii\.gz doesn't exist\. .*--val"):
+        hd95.read(run, CASES["0"][0], "1")
+    with pytest.raises(ComparisonError, match=r"validation/case_0\.2\.nii\.gz can't be read, it may be damaged\. .*--val"):
+        nsd.read(run, CASES["0"][1], "1")
+    with pytest.raises(ComparisonError, match=r"truth/case_0\.3\.nii\.gz doesn't exist\. .*nnUNetv2_preprocess"):
+        hd95.read(run, CASES["0"][2], "1")
+    (tmp_path / "truth" / f"{CASES['0'][0]}.nii.gz").write_bytes(b"damaged")
+    with pytest.raises(ComparisonError, match=r"truth/case_0\.1\.nii\.gz can't be read"):
+        _metrics(tmp_path, 1.0)
+
+
 def test_needs_the_ground_truth(tmp_path) -> None:
     with pytest.raises(ComparisonError, match="need the ground truth"):
         surface_metrics(tmp_path / "none", {}, hd95=True, tolerance=None)
