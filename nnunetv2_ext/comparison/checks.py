@@ -33,17 +33,18 @@ def check(models: Sequence[Model], folds: Sequence[str], allowed: Collection[str
         ComparisonError: in a sentence that says what differs and what allows it.
     """
     notes: list[str] = []
-    _check_labels(models)
-    for other in models[1:]:
-        _refuse("data", _other_data(models[0], other), allowed, notes)
-        _refuse("plans", _other_plans(models[0], other), allowed, notes)
     chosen = _folds(models, folds, allowed, notes)
     models = [_with_folds(model, chosen) for model in models]
     for model in models:
         _refuse("incomplete", _missing(model, chosen), allowed, notes)
     models, chosen = _complete(models, chosen)
-    for other in models[1:]:
-        _refuse("splits", _other_cases(models[0], other), allowed, notes)
+    first, *others = (part for model in models for part in model.parts)
+    _check_labels(first, others)
+    for other in others:
+        _refuse("data", _other_data(first, other), allowed, notes)
+        _refuse("plans", _other_plans(first, other), allowed, notes)
+    for model in models:
+        _refuse("splits", _other_cases(models[0], model), allowed, notes)
     return models, chosen, notes
 
 
@@ -54,13 +55,13 @@ def _refuse(allowance: str, problem: str, allowed: Collection[str], notes: list[
         notes.append(problem)
 
 
-def _check_labels(models: Sequence[Model]) -> None:
-    for other in models[1:]:
+def _check_labels(first: Model, others: Sequence[Model]) -> None:
+    for other in others:
         for key in ("labels", "regions_class_order"):
-            ours, theirs = models[0].dataset.get(key), other.dataset.get(key)
+            ours, theirs = first.dataset.get(key), other.dataset.get(key)
             if ours != theirs:
                 raise ComparisonError(
-                    f"{models[0].name} and {other.name} have other {key} in their dataset.json, {ours} and {theirs}: their "
+                    f"{first.name} and {other.name} have other {key} in their dataset.json, {ours} and {theirs}: their "
                     "scores are of other classes and can't be compared."
                 )
 
@@ -132,9 +133,11 @@ def _has(model: Model, repeat: int, folds: Sequence[str]) -> bool:
 
 def _other_cases(ours: Model, theirs: Model) -> str:
     split = {fold: run for (_, fold), run in ours.finished.items()}
-    for (_, fold), run in [*ours.finished.items(), *theirs.finished.items()]:
+    for (_, fold), run in theirs.finished.items():
         different = sorted(split[fold].scores.keys() ^ run.scores.keys())
         name = f"fold {fold} of {ours.name} and of {theirs.name}"
+        if theirs is ours:
+            name = f"repeats of fold {fold} of {ours.name}"
         if different:
             return f"{name} were validated on different cases ({len(different)} differ, {different[0]} for one)."
         hashes = {other.card.get("data", {}).get("split_sha256") for other in (split[fold], run)} - {None}

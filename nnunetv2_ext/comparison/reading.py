@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path, PureWindowsPath
 from typing import Any, TypeVar
@@ -64,6 +64,15 @@ class Model:
         """Those that were validated."""
         ending = self.dataset.get("file_ending", ".nii.gz")
         return {key: FinishedRun(run, ending) for key, run in self.runs.items() if run.state() is State.FINISHED}
+
+    @property
+    def parts(self) -> list["Model"]:
+        """One for each folder with files of its own: repeats have theirs, and so do folds in another results folder."""
+        folders = dict.fromkeys(run.model_folder for run in self.runs.values())
+        if len(folders) == 1:
+            return [self]
+        runs = [{key: run for key, run in self.runs.items() if run.model_folder == folder} for folder in folders]
+        return [replace(self, name=f"{self.name} in {next(iter(part.values())).root}", runs=part) for part in runs]
 
     @cached_property
     def configuration(self) -> dict[str, Any]:

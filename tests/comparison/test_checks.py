@@ -39,10 +39,8 @@ def _other_data(results) -> None:
 
 
 def _other_plans(results) -> None:
-    plans = copy.deepcopy(PLANS)
-    plans["configurations"]["3d_fullres"]["patch_size"] = [32, 32, 32]
     for fold in CASES:
-        write_run(results, "B", fold, 0.5, plans=plans)
+        write_run(results, "B", fold, 0.5, plans=_other(PLANS))
 
 
 def _a_fold_less(results) -> None:
@@ -77,6 +75,54 @@ def test_what_is_unfair_is_refused_unless_it_is_allowed(results, make, message, 
     _, folds, notes = _checked(results, allowed=[allowance])
     assert len(notes) == 1
     assert folds == (["0"] if allowance == "incomplete" else ["0", "1"])
+
+
+def _other(plans):
+    other = copy.deepcopy(plans)
+    other["configurations"]["3d_fullres"]["patch_size"] = [32, 32, 32]
+    return other
+
+
+@pytest.mark.parametrize(
+    ("made", "message", "allowance"),
+    [
+        ({"fingerprint": "other data"}, "were trained on different data", "data"),
+        ({"plans": _other(PLANS)}, "were trained with different plans: patch_size of 3d_fullres differ", "plans"),
+    ],
+)
+def test_a_repeat_that_was_trained_otherwise_is_refused_unless_it_is_allowed(results, made, message, allowance) -> None:
+    for fold in CASES:
+        write_run(results, "A", fold, 0.5, repeat=1, **made)
+    with pytest.raises(ComparisonError, match=f"A in {results} and A in {results}/repeat_1 {message}.*--allow {allowance}"):
+        _checked(results)
+    assert len(_checked(results, allowed=[allowance])[2]) == 1
+
+
+def test_folds_from_a_second_results_folder_are_checked_if_they_are_compared(tmp_path) -> None:
+    folders = [tmp_path / "one", tmp_path / "two"]
+    write_run(folders[0], "A", "0", 0.5)
+    write_run(folders[1], "A", "1", 0.5, plans=_other(PLANS))
+    models = read_models(folders, DATASET, CONFIGURATION)
+    with pytest.raises(ComparisonError, match=r"A in .*/one and A in .*/two were trained with different plans"):
+        check(models, [], [])
+    assert check(models, ["0"], [])[1:] == (["0"], [])
+
+
+def test_repeats_with_other_classes_are_refused_always(results) -> None:
+    for fold in CASES:
+        write_run(results, "A", fold, 0.5, repeat=1, labels={"background": 0, "organ": 1})
+    with pytest.raises(ComparisonError, match=r"repeat_1 have other labels in their dataset\.json"):
+        _checked(results, allowed=list(ALLOWANCES))
+
+
+def test_repeats_with_other_cases_are_refused_unless_it_is_allowed(results) -> None:
+    write_run(results, "A", "0", 0.5, repeat=1)
+    write_run(results, "A", "1", {"case_1.1": (0.5, 0.5), "new": (0.5, 0.5)}, repeat=1)
+    for fold in CASES:
+        write_run(results, "B", fold, 0.5)
+    with pytest.raises(ComparisonError, match=r"repeats of fold 1 of A were validated on different cases.*--allow splits"):
+        _checked(results)
+    _checked(results, allowed=["splits"])
 
 
 def test_other_training_cases_are_refused(tmp_path) -> None:
