@@ -56,20 +56,21 @@ def _case_checks(folder: Path, description: dict[str, Any]) -> Iterator[Check]:
 
 
 def _cases(folder: Path, description: dict[str, Any]) -> dict[str, tuple[list[Path], Path]]:
-    """Images in the order of the channels, and the label, of each case."""
+    """Images in the order of the channels, those that are there and one for each channel, and the label, of each case."""
     if isinstance(listed := description.get("dataset"), dict):
         return {name: ([folder / image for image in case["images"]], folder / case["label"]) for name, case in listed.items()}
     ending = description["file_ending"]
-    channels = range(len(description["channel_names" if "channel_names" in description else "modality"]))
-    # nnU-Net takes what is before the channel's four digits for the case, whatever the channel.
-    names = {file.name[: -len(ending) - 5] for file in (folder / "imagesTr").glob(f"*_????{ending}")}
-    return {
-        name: (
-            [folder / "imagesTr" / f"{name}_{channel:04d}{ending}" for channel in channels],
-            folder / "labelsTr" / f"{name}{ending}",
-        )
-        for name in names
-    }
+    images: dict[str, set[Path]] = {}
+    for file in (folder / "imagesTr").glob(f"*_????{ending}"):
+        # nnU-Net takes what is before the channel's four digits for the case, whatever the channel.
+        images.setdefault(file.name[: -len(ending) - 5], set()).add(file)
+    for name, files in images.items():
+        files |= {folder / "imagesTr" / f"{name}_{channel:04d}{ending}" for channel in range(_channels(description))}
+    return {name: (sorted(files), folder / "labelsTr" / f"{name}{ending}") for name, files in images.items()}
+
+
+def _channels(description: dict[str, Any]) -> int:
+    return len(description["channel_names" if "channel_names" in description else "modality"])
 
 
 class _Readers:
@@ -90,19 +91,19 @@ class _Readers:
 
 def _check_case(images: list[Path], label: Path, description: dict[str, Any], readers: _Readers) -> Iterator[Check]:
     first: tuple[Path, tuple[int, ...], tuple[float, ...]] | None = None
+    missing = [file for file in (*images, label) if not file.is_file()]
+    channels, wanted = 0, _channels(description)
     for file in (*images, label):
         is_label = file is label
-        if not file.is_file():
-            channels = "" if is_label else f" dataset.json names {len(images)} channels,"
-            yield Check(
-                file.name, "wrong", f"{file} is missing:{channels} each case needs all of its images and a label", FORMAT
-            )
+        if file in missing:
             continue
         try:
             voxels, spacing = readers.read(file, label=is_label)
         except Exception:  # each of nnU-Net's readers has errors of its own
             yield Check(file.name, "wrong", f"{file} can't be read: it is damaged, cut off, or no {file.suffix} file", REPLACE)
+            channels += not is_label
             continue
+        channels += 0 if is_label else voxels.shape[0]  # a file of a natural image has all of its channels
         yield from _check_values(file, voxels, labels_in(description) if is_label else None)
         if first is None:
             first = file, voxels.shape[1:], spacing
@@ -112,6 +113,13 @@ def _check_case(images: list[Path], label: Path, description: dict[str, Any], re
         elif not np.allclose(spacing, first[2]):
             found = f"{file} has a spacing of {_axes(spacing)}, {first[0].name} of {_axes(first[2])}"
             yield Check(file.name, "wrong", found, "copy the spacing of the image, if the grids are the same")
+    for file in missing:
+        if file is label or channels < wanted:
+            names = "" if file is label else f" dataset.json names {wanted} channels,"
+            yield Check(file.name, "wrong", f"{file} is missing:{names} each case needs all of its images and a label", FORMAT)
+    if channels > wanted:
+        found = f"{label} has images with {channels} channels, dataset.json names {wanted}"
+        yield Check(label.name, "wrong", found, "name all of them in dataset.json, or remove the images that are too many")
 
 
 def _check_values(file: Path, voxels: NDArray[Any], labels: set[int] | None) -> Iterator[Check]:

@@ -2,6 +2,7 @@
 
 import importlib
 import pkgutil
+import re
 import sys
 import traceback
 from collections.abc import Iterator
@@ -18,6 +19,7 @@ from nnunetv2_ext.presets.stock_variants import stock_variants
 from nnunetv2_ext.presets.suffixes import is_suffixes
 
 ENTRY_POINTS = "nnunetv2_ext.presets"
+IMPORT = re.compile(r"nnunetv2_ext\.presets|from nnunetv2_ext import .*\bpresets\b")
 
 
 class Source(NamedTuple):
@@ -34,11 +36,15 @@ def add_user_presets(table: dict[str, Preset]) -> list[str]:
     problems: list[str] = []
     for source in (*_files(problems), *_packages()):
         try:
-            for preset in _presets_of(source):
-                _check_name(preset, table)
-                table[preset.name] = preset
+            presets = _presets_of(source)
         except PresetError as error:
             problems.append(str(error))
+            continue
+        for preset in presets:
+            if problem := _name_problem(preset, table):
+                problems.append(problem)
+            else:
+                table[preset.name] = preset
     return problems
 
 
@@ -50,7 +56,7 @@ def _files(problems: list[str]) -> Iterator[Source]:
             problems.append(f"{PRESET_FOLDERS} names {folder}, which is no folder: correct the variable, or make the folder")
         for _, name, is_package in pkgutil.iter_modules([folder]):
             file = Path(folder, name, "__init__.py") if is_package else Path(folder, f"{name}.py")
-            if not file.is_file() or "nnunetv2_ext.presets" not in file.read_text(encoding="utf-8", errors="replace"):
+            if not file.is_file() or not IMPORT.search(file.read_text(encoding="utf-8", errors="replace")):
                 continue
             if name in taken:
                 problems.append(f"{file} is hidden by {taken[name]}, which has the same name: rename one of the two")
@@ -93,17 +99,18 @@ def place_of(error: BaseException | None, module: str) -> str:
     return next((f"{one.filename}:{one.lineno}" for one in reversed(frames) if one.filename.startswith(folders)), "")
 
 
-def _check_name(preset: Preset, table: dict[str, Preset]) -> None:
-    """Refuses a name under which nnU-Net or we would find another trainer."""
+def _name_problem(preset: Preset, table: dict[str, Preset]) -> str:
+    """Why nnU-Net or we would find another trainer under the preset's name; empty if neither does."""
     if preset.name in stock_variants():
-        raise PresetError(f"{preset.origin}: nnU-Net has a trainer nnUNetTrainer{preset.name} of its own, rename the preset")
+        return f"{preset.origin}: nnU-Net has a trainer nnUNetTrainer{preset.name} of its own, rename the preset"
     for other in table.values():
         if other.name == preset.name:
             owner = other.origin or "nnunetv2-ext itself"
-            raise PresetError(f"{preset.origin}: {owner} has a preset {preset.name}, too, and comes first; rename this one")
+            return f"{preset.origin}: {owner} has a preset {preset.name}, too, and comes first; rename this one"
         shorter, longer = sorted((preset.name, other.name), key=len)
         if longer.startswith(shorter) and is_suffixes(longer[len(shorter) :]):
-            raise PresetError(
+            return (
                 f"{preset.origin}: nnUNetTrainer{longer} could mean preset {longer} or preset {shorter} with suffixes; rename "
                 f"the preset {preset.name}"
             )
+    return ""

@@ -7,6 +7,7 @@ import shutil
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from nnunetv2_ext.dataset_checks.all_checks import dataset_checks
 from nnunetv2_ext.errors import DatasetError
@@ -48,6 +49,10 @@ RAW = {
     "an image cut off": (lambda d: cut_off(d.raw / "imagesTr/a_0000.nii.gz"), "a_0000.nii.gz can't be read: it is damaged"),
     "an image empty": (lambda d: (d.raw / "imagesTr/b_0000.nii.gz").write_bytes(b""), "b_0000.nii.gz can't be read"),
     "a label image that is text": (lambda d: (d.raw / "labelsTr/a.nii.gz").write_text("no"), "a.nii.gz can't be read"),
+    "a channel too many": (
+        lambda d: d.image("imagesTr/a_0002", np.zeros((3, 4, 5), np.float32)),
+        "a.nii.gz has images with 3 channels, dataset.json names 2...name all of them in dataset.json",
+    ),
     "shapes that differ": (
         lambda d: d.image("labelsTr/a", np.zeros((3, 4, 6), np.uint8)),
         "3 x 4 x 6, a_0000.nii.gz of 3 x 4 x 5",
@@ -177,6 +182,17 @@ def test_regions_and_an_ignore_label_are_no_fault(sound):
     describe(labels={**REGIONS, "ignore": 3}, regions_class_order=[1, 2])(sound)
     sound.label(3)
     assert {row.state for row in dataset_checks("7")} == {"ok"}
+
+
+def test_colour_images_have_their_channels_in_one_file(sound):
+    shutil.rmtree(sound.raw / "imagesTr")
+    shutil.rmtree(sound.raw / "labelsTr")
+    for folder, file, shape in (("imagesTr", "a_0000.png", (4, 5, 3)), ("labelsTr", "a.png", (4, 5))):
+        (sound.raw / folder).mkdir()
+        Image.fromarray(np.zeros(shape, np.uint8)).save(sound.raw / folder / file)
+    describe(channel_names={"0": "R", "1": "G", "2": "B"}, file_ending=".png", numTraining=1)(sound)
+    rows = [row for row in dataset_checks("7") if "nnUNet_raw" in f"{row.found}{row.cure}"]
+    assert {row.state for row in rows} == {"ok"}, rows
 
 
 def test_cases_that_dataset_json_lists_are_found(sound):

@@ -127,6 +127,18 @@ def test_a_broken_one_is_said_with_file_and_line_and_the_others_work(plug_in, tm
     assert trainer_class("nnUNetTrainerEGE").preset.origin == ""
 
 
+def test_a_name_that_is_taken_leaves_the_other_presets_of_the_file(plug_in):
+    presets = "PRESETS = [Preset('EGE', network='a.B'), Preset('MyNet', network='a.B')]"
+    (problem,) = plug_in(two=IMPORT + presets)
+    assert "nnunetv2-ext itself has a preset EGE" in problem
+    assert "MyNet" in PRESETS
+
+
+def test_the_module_may_be_imported_in_either_way(plug_in):
+    assert plug_in(one="from nnunetv2_ext import presets\nP = presets.Preset('MyNet', network='a.B')") == []
+    assert "MyNet" in PRESETS
+
+
 def test_the_second_of_one_name_is_left_out(plug_in, tmp_path):
     (problem,) = plug_in(a=GOOD, b=GOOD)
     assert problem.startswith(f"{tmp_path}/presets/b.py:8: {tmp_path}/presets/a.py:8 has a preset MyNet, too, and comes first")
