@@ -1,6 +1,6 @@
 """MBTFE, the multi-branch feature extraction block."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -14,7 +14,9 @@ from nnunetv2_ext.architectures.recompute.norm_activation import lazy_chain
 class Unit(nn.Sequential):
     """Convolution that keeps the size, norm, and PReLU with one slope per channel."""
 
-    def __init__(self, in_channels: int, out_channels: int, kernel: Sequence[int], norm: type[nn.Module] | None = None) -> None:
+    def __init__(
+        self, in_channels: int, out_channels: int, kernel: Sequence[int], norm: Callable[[int], nn.Module] | None = None
+    ) -> None:
         super().__init__()
         ops = operations(len(kernel))
         self.conv = ops.convolution(in_channels, out_channels, tuple(kernel), padding=same_padding(kernel))
@@ -37,7 +39,7 @@ class MBTFE(nn.Module):
         out_channels: channels of the output, at least 2.
         dimensions: number of spatial dimensions.
         kernel_size: kernel of the 3-convolutions, one number or one per axis.
-        norm: class of the norm after each convolution; BatchNorm by default, as in the notes.
+        norm: makes the norm after each convolution from its channels; BatchNorm by default, as in the notes.
         recompute: mode of activation recomputation, see ``nnunetv2_ext.architectures.recompute``.
 
     Shape:
@@ -56,7 +58,7 @@ class MBTFE(nn.Module):
         *,
         dimensions: int,
         kernel_size: int | Sequence[int] = 3,
-        norm: type[nn.Module] | None = None,
+        norm: Callable[[int], nn.Module] | None = None,
         recompute: Recompute = "none",
     ) -> None:
         super().__init__()

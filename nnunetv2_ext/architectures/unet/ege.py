@@ -1,6 +1,7 @@
 """EGE: the plan's U-Net with MBTFE and EAB in its encoder, GHPA in its deep stages and GAB over its skips."""
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
+from functools import partial
 
 from torch import Tensor, nn
 from typing_extensions import Unpack
@@ -13,6 +14,7 @@ from nnunetv2_ext.architectures.recompute.modes import Recompute
 from nnunetv2_ext.architectures.unet.decoder import UNetDecoder
 from nnunetv2_ext.architectures.unet.encoder import PlainConvEncoder
 from nnunetv2_ext.architectures.unet.place import place
+from nnunetv2_ext.errors import PlanError
 
 
 class GHPALayer(nn.Sequential):
@@ -52,7 +54,7 @@ class EGE(Network):
         strides (1, 2, 2, 2) serve a patch of 40x56x40 but not of 44x56x40.
 
     Raises:
-        PlanError: if EAB or GAB has fewer than three stages to work on, or GHPA fewer than n + 2 channels.
+        PlanError: if EAB or GAB has fewer than three stages to work on, GHPA fewer than n + 2 channels, or MBTFE no norm.
         InputSizeError: before the first convolution, if the input doesn't fit.
     """
 
@@ -70,11 +72,10 @@ class EGE(Network):
     ) -> None:
         super().__init__(**arguments)
         plan, stages = self.plan, range(self.plan.stages)
-        norms: dict[str, type[nn.Module] | None] = {"batch": None, "plan": plan.block_arguments["norm"]}
         in_mbtfe = stages if mbtfe_stages is None else mbtfe_stages
         in_ghpa = stages[len(stages) // 2 :] if ghpa_stages is None else ghpa_stages
         blocks = {
-            "mbtfe": place(MBTFE, plan, in_mbtfe, where="mbtfe_stages", recompute=recompute, norm=norms[mbtfe_norm]),
+            "mbtfe": place(MBTFE, plan, in_mbtfe, where="mbtfe_stages", recompute=recompute, norm=_norm(mbtfe_norm, plan)),
             "ghpa": place(GHPALayer, plan, in_ghpa, where="ghpa_stages", recompute=recompute),
         }
         self.encoder = PlainConvEncoder(plan, blocks=blocks, eab=eab, recompute=recompute)
@@ -83,3 +84,14 @@ class EGE(Network):
     def forward(self, x: Tensor) -> Tensor | list[Tensor]:
         self.check_input(x.shape)
         return self.decoder(self.encoder(x))
+
+
+def _norm(name: str, plan: Plan) -> Callable[[int], nn.Module] | None:
+    """What makes MBTFE's norms from a number of channels; None for its own."""
+    if name == "batch":
+        return None
+    norm = plan.block_arguments["norm"]
+    if name != "plan" or norm is None:
+        found = "the plan has no norm" if name == "plan" else f"mbtfe_norm is {name!r}"
+        raise PlanError(f'{found}: mbtfe_norm can be "batch", or "plan" with a plan that has a norm')
+    return partial(norm, **(plan.block_arguments["norm_arguments"] or {}))

@@ -44,6 +44,16 @@ def test_components_are_where_they_should_be():
     assert len(net.decoder.bridges) == 2  # of three skips, all but the coarsest
 
 
+def test_mbtfe_takes_the_plan_s_norm_with_its_arguments():
+    net = EGE(mbtfe_norm="plan", **arguments("3d"))
+    norms = [unit.norm for branch in net.encoder.mbtfe["0"].branches for unit in branch]
+    assert all(isinstance(norm, torch.nn.InstanceNorm3d) and norm.affine for norm in norms)
+    with pytest.raises(PlanError, match=r'the plan has no norm: mbtfe_norm can be "batch"'):
+        EGE(mbtfe_norm="plan", **{**arguments("3d"), "norm_op": None})
+    with pytest.raises(PlanError, match="mbtfe_norm is 'instance'"):
+        EGE(mbtfe_norm="instance", **arguments("3d"))
+
+
 def test_too_few_stages_are_refused_with_a_way_out():
     with pytest.raises(PlanError, match=r"EAB aggregates the three finest .* got 2: .* Use a preset without EAB"):
         EGE(**with_stages(2))
