@@ -54,12 +54,13 @@ def _fold_checks(model: Path, fold: Path) -> Iterator[Check]:
 def _checkpoint_checks(file: Path, trainer: str) -> Iterator[Check]:
     title = f"{file.parent.name} {file.name}"
     try:
-        checkpoint = inspect_file(file)[""]
+        checkpoint = inspect_file(file).get("")
     except UnsafeFileError as error:
         yield Check(title, "wrong", str(error), FROM_ANOTHER)
         return
     if not isinstance(checkpoint, Checkpoint):
-        raise TypeError("a model zip has no member without a name")
+        yield Check(title, "wrong", f"{file} is a model zip, no checkpoint", FROM_ANOTHER)
+        return
     if checkpoint.suspicious:
         found = f"{file} names {', '.join(checkpoint.suspicious)}, which no checkpoint of nnU-Net's needs"
         yield Check(title, "wrong", found, f"don't load it; 'nnUNetv2_ext inspect {file}' shows what it holds")

@@ -2,7 +2,6 @@
 
 import json
 import re
-import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from math import prod
@@ -10,6 +9,7 @@ from typing import IO, Any
 
 from nnunetv2_ext.errors import UnknownTrainerError, UnsafeFileError
 from nnunetv2_ext.inspection.inert_pickle import LARGEST, Inert, Plain, read
+from nnunetv2_ext.inspection.zip_file import folded, open_zip
 from nnunetv2_ext.trainers.names import parse
 
 HARMLESS = {
@@ -92,11 +92,11 @@ def versions_of(run_card: bytes) -> dict[str, str]:
 
 def _pickle_of(stream: IO[bytes], name: str) -> bytes:
     """The one pickle in the zip that torch.save writes."""
-    with zipfile.ZipFile(stream) as archive:
+    with open_zip(stream, name) as archive:
         members = archive.infolist()
-        if any(member.filename.endswith("constants.pkl") for member in members):
+        if any(folded(member.filename).endswith("constants.pkl") for member in members):
             raise UnsafeFileError(f"{name} is TorchScript, a program, and no checkpoint of nnU-Net's. Don't load it.")
-        pickles = [member for member in members if member.filename.endswith(".pkl")]
+        pickles = [member for member in members if folded(member.filename).endswith(".pkl")]
         if len(pickles) != 1 or not re.fullmatch(r"[^/]+/data\.pkl", pickles[0].filename):
             found = ", ".join(member.filename for member in pickles[:3]) or "none"
             raise UnsafeFileError(

@@ -9,6 +9,7 @@ from pathlib import Path, PurePosixPath, PureWindowsPath
 from nnunetv2_ext.errors import UnsafeFileError
 from nnunetv2_ext.inspection.checkpoint import HARMLESS, Checkpoint, inspect_checkpoint, versions_of
 from nnunetv2_ext.inspection.inert_pickle import LARGEST, read
+from nnunetv2_ext.inspection.zip_file import folded, open_zip
 
 RUN_CARD = "run_card.json"
 """which trainers write beside their checkpoints"""
@@ -34,10 +35,10 @@ def inspect_file(file: Path) -> dict[str, Checkpoint | Pickle]:
         UnsafeFileError: if it is neither of the two, is damaged, or would write outside its folder when it is unpacked.
     """
     try:
-        with zipfile.ZipFile(file) as archive:
+        with file.open("rb") as stream, open_zip(stream, str(file)) as archive:
             members = archive.infolist()
             refuse_unsafe_members(members, str(file))
-            if any(PurePosixPath(member.filename).name in ("data.pkl", "constants.pkl") for member in members):
+            if _is_checkpoint(members, str(file)):
                 return {"": _checkpoint_file(file)}
             return _inspect_members(archive, members, file)
     except (OSError, zipfile.BadZipFile, NotImplementedError) as error:
@@ -60,12 +61,30 @@ def refuse_unsafe_members(members: list[zipfile.ZipInfo], name: str) -> None:
             problem = "climbs out of its folder"
         elif stat.S_IFMT(member.external_attr >> 16) not in (0, stat.S_IFREG, stat.S_IFDIR):
             problem = "is a link or a device, no file"
-        elif member.filename in seen:
+        elif folded(member.filename) in seen:
             problem = "is in it twice, so that one hides the other"
         else:
-            seen.add(member.filename)
+            seen.add(folded(member.filename))
             continue
         raise UnsafeFileError(f"{name} is refused: its member {member.filename} {problem}. Don't unpack it.")
+
+
+def _is_checkpoint(members: list[zipfile.ZipInfo], name: str) -> bool:
+    """Whether the members are those of one checkpoint.
+
+    Raises:
+        UnsafeFileError: if they are partly those of a checkpoint and partly those of a model zip.
+    """
+    paths = [PurePosixPath(folded(member.filename)) for member in members]
+    if not any(path.name in ("data.pkl", "constants.pkl") for path in paths):
+        return False
+    of_model = [path for path in paths if path.name.endswith((".pth", "plans.json"))]
+    if of_model or len({path.parts[0] for path in paths}) != 1:
+        raise UnsafeFileError(
+            f"{name} holds the parts of a checkpoint (data.pkl) and other files beside them: it is neither a checkpoint nor a "
+            "model zip, and made to mislead. Don't load it and don't unpack it."
+        )
+    return True
 
 
 def _checkpoint_file(file: Path) -> Checkpoint:
@@ -79,11 +98,11 @@ def _inspect_members(archive: zipfile.ZipFile, members: list[zipfile.ZipInfo], f
     found: dict[str, Checkpoint | Pickle] = {}
     for member in members:
         name = f"{member.filename} in {file}"
-        if member.filename.endswith(".pth"):
+        if folded(member.filename).endswith(".pth"):
             card = cards.get(str(PurePosixPath(member.filename).parent))
             with archive.open(member) as stream:
                 found[member.filename] = inspect_checkpoint(stream, name, versions_of(archive.read(card)) if card else {})
-        elif member.filename.endswith((".pkl", ".pickle")):
+        elif folded(member.filename).endswith((".pkl", ".pickle")):
             found[member.filename] = _inspect_pickle(archive, member, name)
     if not any(isinstance(part, Checkpoint) for part in found.values()):
         raise UnsafeFileError(

@@ -1,6 +1,7 @@
 """A dataset in nnU-Net's three folders that nothing is wrong with, so that a test can do something to it."""
 
 import json
+import zipfile
 from collections.abc import Callable
 from copy import deepcopy
 from pathlib import Path
@@ -86,6 +87,13 @@ class SoundDataset:
 
 def cut_off(file: Path) -> None:
     file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
+
+
+def zip_up(file: Path) -> None:
+    """Makes it a zip that holds it."""
+    content = file.read_bytes()
+    with zipfile.ZipFile(file, "w") as archive:
+        archive.writestr(file.name, content)
 
 
 Fault = Callable[[SoundDataset], object]

@@ -11,7 +11,7 @@ from PIL import Image
 
 from nnunetv2_ext.dataset_checks.all_checks import dataset_checks
 from nnunetv2_ext.errors import DatasetError
-from tests.dataset_checks.faults import MODEL, NAME, cut_off, describe, plan
+from tests.dataset_checks.faults import MODEL, NAME, cut_off, describe, plan, zip_up
 from tests.inspection.hostile import Touch, checkpoint
 
 NO_CLASS = {"background": 0, "whole": [1, 2], "nothing": []}
@@ -130,6 +130,10 @@ RESULTS = {
     "checkpoint that would run something": (
         lambda d: checkpoint(d.checkpoint, pickle.dumps(Touch(d.results / "was here"))),
         "names...system, which no checkpoint of nnU-Net's needs",
+    ),
+    "checkpoint that is a model zip": (
+        lambda d: zip_up(d.checkpoint),
+        "checkpoint_final.pth is a model zip, no checkpoint...move it away",
     ),
     "no checkpoint": (lambda d: d.checkpoint.unlink(), "fold_0 holds no checkpoint"),
     "plans of the model cut off": (lambda d: cut_off(d.results / MODEL / "plans.json"), "plans.json is no valid JSON"),

@@ -1,5 +1,6 @@
 import json
 import pickle
+import zipfile
 from io import BytesIO
 from pathlib import Path
 
@@ -8,7 +9,7 @@ import torch
 
 from nnunetv2_ext.errors import UnsafeFileError
 from nnunetv2_ext.inspection.checkpoint import inspect_checkpoint, versions_of
-from tests.inspection.hostile import BROKEN, checkpoint, opcodes
+from tests.inspection.hostile import BROKEN, Touch, checkpoint, opcodes
 from tests.trainers.runs import make_trainer
 
 
@@ -85,6 +86,14 @@ def test_a_broken_pickle_is_refused(what, tmp_path):
 def test_a_pickle_in_another_place_is_refused(member, tmp_path):
     with pytest.raises(UnsafeFileError, match=r"odd.pth is no checkpoint that torch.save wrote: it should hold one pickle"):
         inspected(checkpoint(tmp_path / "odd.pth", pickle.dumps({}), member=member))
+
+
+def test_a_second_pickle_whose_name_has_capitals_is_refused(tmp_path):
+    file = checkpoint(tmp_path / "two.pth", pickle.dumps({}))
+    with zipfile.ZipFile(file, "a") as archive:
+        archive.writestr("archive/DATA.PKL", pickle.dumps(Touch(tmp_path / "was here")))
+    with pytest.raises(UnsafeFileError, match=r"holds archive/data.pkl, archive/DATA.PKL. Don't load it"):
+        inspected(file)
 
 
 def test_a_program_is_refused(tmp_path):

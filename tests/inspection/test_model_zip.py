@@ -86,6 +86,33 @@ def test_a_zip_with_two_files_of_a_name_is_refused(tmp_path):
         inspect_file(write_zip(tmp_path / "model.zip", [("a.pth", ""), ("a.pth", "")]))
 
 
+@pytest.mark.parametrize("second", ["A.pth", "a.PTH", "./a.pth"])
+def test_a_zip_with_two_names_for_one_file_is_refused(second, tmp_path):
+    with pytest.raises(UnsafeFileError, match=r"is in it twice, so that one hides the other"):
+        inspect_file(write_zip(tmp_path / "model.zip", [("a.pth", ""), (second, "")]))
+
+
+def test_a_pickle_in_front_of_a_zip_is_refused(checkpoint):
+    checkpoint.write_bytes(pickle.dumps(Touch(checkpoint.parent / "was here"), protocol=2) + checkpoint.read_bytes())
+    with pytest.raises(UnsafeFileError, match=r"checkpoint_final.pth has something in front of its zip"):
+        inspect_file(checkpoint)
+
+
+@pytest.mark.parametrize("decoy", ["Dataset999_Tiny/data.pkl", "archive/data.pkl", "Dataset999_Tiny/code/CONSTANTS.pkl"])
+@pytest.mark.parametrize("other", [f"{FOLD}/checkpoint_final.PTH", f"{FOLD}/plans.json"])
+def test_a_model_zip_that_looks_like_a_checkpoint_is_refused(decoy, other, tmp_path):
+    members = [(decoy, pickle.dumps({})), (other, pickle.dumps(Touch(tmp_path / "was here")))]
+    with pytest.raises(UnsafeFileError, match=r"model.zip holds the parts of a checkpoint .data.pkl. and other files"):
+        inspect_file(write_zip(tmp_path / "model.zip", members))
+
+
+@pytest.mark.parametrize("ending", [".PTH", ".Pkl"])
+def test_endings_in_capitals_are_looked_at(ending, checkpoint, tmp_path):
+    members = [("a/checkpoint_best.pth", checkpoint.read_bytes()), (f"a/other{ending}", b"cut of")]
+    with pytest.raises(UnsafeFileError, match=f"a/other{ending} in .*model.zip can't be read"):
+        inspect_file(write_zip(tmp_path / "model.zip", members))
+
+
 @pytest.mark.parametrize("content", [b"", b"not a zip", b"PK\x03\x04 and nothing"])
 def test_what_is_no_zip_is_refused(content, tmp_path):
     (tmp_path / "model.zip").write_bytes(content)
