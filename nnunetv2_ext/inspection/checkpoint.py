@@ -10,6 +10,8 @@ from typing import IO, Any
 from nnunetv2_ext.errors import UnknownTrainerError, UnsafeFileError
 from nnunetv2_ext.inspection.inert_pickle import LARGEST, Inert, Plain, read
 from nnunetv2_ext.inspection.zip_file import folded, open_zip
+from nnunetv2_ext.presets.adapt import ADAPTER
+from nnunetv2_ext.presets.with_block import BLOCK_UNET
 from nnunetv2_ext.trainers.names import parse
 
 HARMLESS = {
@@ -31,10 +33,14 @@ HARMLESS = {
 
 HARMLESS_IN_A_PLAN = re.compile(
     r"dynamic_network_architectures\.architectures\.\w+\.[A-Z]\w*"
-    r"|nnunetv2_ext\.architectures\.[A-Z]\w*"
+    r"|nnunetv2_ext\.architectures\.(blocks\.(\w+\.)?)?[A-Z]\w*"
+    r"|monai\.networks\.nets\.(\w+\.)?[A-Z]\w*"
     r"|torch\.nn\.(modules\.[a-z]+\.)?[A-Z]\w*"
 )
-"""networks and operations that plans name"""
+"""networks, blocks and operations that plans name"""
+
+HARMLESS_WITH = {ADAPTER: "network", BLOCK_UNET: "block"}
+"""networks that import what this argument names; they are as harmless as that"""
 
 
 @dataclass(frozen=True)
@@ -90,6 +96,30 @@ def versions_of(run_card: bytes) -> dict[str, str]:
         return {}
 
 
+def named_by(plans: Any) -> tuple[set[str], set[str]]:
+    """What plans name for import, and what of it is suspicious.
+
+    These are the network of each configuration, and the operations that it is built from.
+    """
+    named: set[str] = set()
+    suspicious: set[str] = set()
+    for configuration in _mapping(_mapping(plans).get("configurations")).values():
+        architecture = _mapping(_mapping(configuration).get("architecture"))
+        network, arguments = architecture.get("network_class_name"), _mapping(architecture.get("arch_kwargs"))
+        needed = architecture.get("_kw_requires_import")
+        keys = [key for key in needed if isinstance(key, str)] if isinstance(needed, list | dict | str) else []
+        parts = [arguments.get(key) for key in keys]
+        if isinstance(network, str) and network in HARMLESS_WITH:
+            named.add(network)
+            parts.append(arguments.get(HARMLESS_WITH[network]))
+        else:
+            parts.append(network)
+        names = {part for part in parts if isinstance(part, str)}
+        named |= names
+        suspicious |= {name for name in names if not HARMLESS_IN_A_PLAN.fullmatch(name)}
+    return named, suspicious
+
+
 def _pickle_of(stream: IO[bytes], name: str) -> bytes:
     """The one pickle in the zip that torch.save writes."""
     with open_zip(stream, name) as archive:
@@ -114,10 +144,9 @@ def _describe(content: dict[str, Any], imports: list[str], versions: Mapping[str
     arguments, log = (_mapping(plain(content.get(key))) for key in ("init_args", "logging"))
     plans, configuration = _mapping(arguments.get("plans")), arguments.get("configuration")
     plan = _plan(plans, configuration)
-    named = _named_by(plan)
+    named, suspicious_in_plans = named_by(plans)
     dice = log.get("dice_per_class_or_region")
-    suspicious = {name for name in imports if name not in HARMLESS}
-    suspicious |= {name for name in named if not HARMLESS_IN_A_PLAN.fullmatch(name)}
+    suspicious = suspicious_in_plans.union(name for name in imports if name not in HARMLESS)
     return Checkpoint(
         trainer=trainer,
         preset=_preset(trainer),
@@ -173,11 +202,3 @@ def _plan(plans: dict[str, Any], configuration: Any) -> dict[str, Any]:
         found = {**values, **found}
         configuration = values.get("inherits_from")
     return {key: found[key] for key in ("patch_size", "batch_size", "spacing", "architecture") if key in found}
-
-
-def _named_by(plan: dict[str, Any]) -> set[str]:
-    """What the plan names for nnU-Net to import: the network and the operations that it is built from."""
-    architecture = _mapping(plan.get("architecture"))
-    arguments, needed = _mapping(architecture.get("arch_kwargs")), architecture.get("_kw_requires_import")
-    values = [arguments.get(key) for key in needed if isinstance(key, str)] if isinstance(needed, list) else []
-    return {value for value in (architecture.get("network_class_name"), *values) if isinstance(value, str)}

@@ -1,5 +1,6 @@
 """What a model zip holds: the archives that nnUNetv2_export_model_to_zip writes."""
 
+import json
 import pickle
 import stat
 import zipfile
@@ -7,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
 from nnunetv2_ext.errors import UnsafeFileError
-from nnunetv2_ext.inspection.checkpoint import HARMLESS, Checkpoint, inspect_checkpoint, versions_of
+from nnunetv2_ext.inspection.checkpoint import HARMLESS, Checkpoint, inspect_checkpoint, named_by, versions_of
 from nnunetv2_ext.inspection.inert_pickle import LARGEST, read
 from nnunetv2_ext.inspection.zip_file import folded, open_zip
 
@@ -21,14 +22,14 @@ HARMLESS_IN_POSTPROCESSING = {
 
 
 @dataclass(frozen=True)
-class Pickle:
-    """A pickle beside the checkpoints, such as postprocessing.pkl, which nnUNetv2_apply_postprocessing loads."""
+class Other:
+    """A file beside the checkpoints that nnU-Net loads: plans.json or a pickle, such as postprocessing.pkl."""
 
     imports: list[str]
     suspicious: list[str]
 
 
-def inspect_file(file: Path) -> dict[str, Checkpoint | Pickle]:
+def inspect_file(file: Path) -> dict[str, Checkpoint | Other]:
     """What is in a checkpoint or a model zip, by the name of the member that holds it; a checkpoint's own is empty.
 
     Raises:
@@ -93,9 +94,9 @@ def _checkpoint_file(file: Path) -> Checkpoint:
         return inspect_checkpoint(stream, str(file), versions_of(card.read_bytes()) if card.is_file() else {})
 
 
-def _inspect_members(archive: zipfile.ZipFile, members: list[zipfile.ZipInfo], file: Path) -> dict[str, Checkpoint | Pickle]:
+def _inspect_members(archive: zipfile.ZipFile, members: list[zipfile.ZipInfo], file: Path) -> dict[str, Checkpoint | Other]:
     cards = {str(PurePosixPath(name).parent): name for name in archive.namelist() if PurePosixPath(name).name == RUN_CARD}
-    found: dict[str, Checkpoint | Pickle] = {}
+    found: dict[str, Checkpoint | Other] = {}
     for member in members:
         name = f"{member.filename} in {file}"
         if folded(member.filename).endswith(".pth"):
@@ -104,6 +105,8 @@ def _inspect_members(archive: zipfile.ZipFile, members: list[zipfile.ZipInfo], f
                 found[member.filename] = inspect_checkpoint(stream, name, versions_of(archive.read(card)) if card else {})
         elif folded(member.filename).endswith((".pkl", ".pickle")):
             found[member.filename] = _inspect_pickle(archive, member, name)
+        elif folded(member.filename).endswith("plans.json"):
+            found[member.filename] = _inspect_plans(archive, member, name)
     if not any(isinstance(part, Checkpoint) for part in found.values()):
         raise UnsafeFileError(
             f"{file} holds no checkpoint (.pth): it is no model zip. nnUNetv2_export_model_to_zip writes one."
@@ -111,11 +114,26 @@ def _inspect_members(archive: zipfile.ZipFile, members: list[zipfile.ZipInfo], f
     return found
 
 
-def _inspect_pickle(archive: zipfile.ZipFile, member: zipfile.ZipInfo, name: str) -> Pickle:
-    if member.file_size > LARGEST:
-        raise UnsafeFileError(f"{name} has {member.file_size:,} bytes, more than any pickle of nnU-Net's.")
+def _inspect_plans(archive: zipfile.ZipFile, member: zipfile.ZipInfo, name: str) -> Other:
+    _check_size(member, name)
+    try:
+        imports, suspicious = named_by(json.loads(archive.read(member)))
+    except (ValueError, RecursionError) as error:
+        raise UnsafeFileError(
+            f"{name} is no valid JSON ({error}): it is damaged, or made to mislead. Don't predict with this model."
+        ) from error
+    return Other(sorted(imports), sorted(suspicious))
+
+
+def _inspect_pickle(archive: zipfile.ZipFile, member: zipfile.ZipInfo, name: str) -> Other:
+    _check_size(member, name)
     try:
         _, imports = read(archive.read(member))
     except pickle.UnpicklingError as error:
         raise UnsafeFileError(f"{name} can't be read ({error}): it is damaged, or made to mislead. Don't load it.") from error
-    return Pickle(imports, [found for found in imports if found not in HARMLESS_IN_POSTPROCESSING])
+    return Other(imports, [found for found in imports if found not in HARMLESS_IN_POSTPROCESSING])
+
+
+def _check_size(member: zipfile.ZipInfo, name: str) -> None:
+    if member.file_size > LARGEST:
+        raise UnsafeFileError(f"{name} has {member.file_size:,} bytes, more than any such file of nnU-Net's. Don't load it.")

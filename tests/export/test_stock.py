@@ -13,6 +13,7 @@ import SimpleITK
 from nnunetv2_ext.errors import ExportError
 from nnunetv2_ext.export.stock import export_stock, stock_plans
 from nnunetv2_ext.export.trained_model import load_model
+from nnunetv2_ext.inspection.checkpoint import Checkpoint
 from nnunetv2_ext.inspection.model_zip import inspect_file
 from nnunetv2_ext.paths import TRAINER_FOLDERS
 from nnunetv2_ext.trainers.resolve import any_trainer_class
@@ -45,11 +46,12 @@ def test_nnunet_predicts_the_same_without_our_trainers(plan, regions, tmp_path, 
 def test_the_zip_holds_nothing_suspicious_and_no_optimizer(tmp_path, monkeypatch):
     trained = make_model(Model(trainer="nnUNetTrainerMBTFE"), tmp_path, monkeypatch)
     run, archive = export_stock(trained, tmp_path / "shared")
-    (checkpoint,) = inspect_file(archive).values()
+    parts = inspect_file(archive)
+    (checkpoint,) = (part for part in parts.values() if isinstance(part, Checkpoint))
     assert checkpoint.trainer == "nnUNetTrainer"
     assert checkpoint.plans == run.plans == "nnUNetPlans_MBTFE"
     assert checkpoint.plan["architecture"]["network_class_name"] == "nnunetv2_ext.architectures.EGE"
-    assert not checkpoint.suspicious
+    assert not any(part.suspicious for part in parts.values())
     assert archive.parent == tmp_path / "shared"
 
 

@@ -7,8 +7,12 @@ from pathlib import Path
 import pytest
 import torch
 
+from nnunetv2_ext.architectures.blocks import GHPA
 from nnunetv2_ext.errors import UnsafeFileError
-from nnunetv2_ext.inspection.checkpoint import inspect_checkpoint, versions_of
+from nnunetv2_ext.inspection.checkpoint import inspect_checkpoint, named_by, versions_of
+from nnunetv2_ext.presets import PRESETS
+from nnunetv2_ext.presets.adapt import ADAPTER
+from nnunetv2_ext.presets.with_block import BLOCK_UNET, with_block
 from tests.inspection.hostile import BROKEN, Touch, checkpoint, opcodes
 from tests.trainers.runs import make_trainer
 
@@ -67,6 +71,47 @@ def test_what_a_plan_names_is_suspicious_if_it_is_no_network(named, place, tmp_p
     plans = {"configurations": {"2d": {"inherits_from": "base"}, "base": {"architecture": architecture}}}
     torch.save({"init_args": {"plans": plans, "configuration": "2d"}}, tmp_path / "a.pth")
     assert inspected(tmp_path / "a.pth").suspicious == [named]
+
+
+def of_network(name, **arguments):
+    architecture = {"network_class_name": name, "arch_kwargs": arguments, "_kw_requires_import": ["nonlin"]}
+    return {"configurations": {"2d": {}, "3d": {"architecture": architecture}}}
+
+
+@pytest.mark.parametrize("preset", PRESETS.values(), ids=lambda preset: preset.name)
+def test_plans_of_presets_are_harmless(preset):
+    named, suspicious = named_by(of_network(preset.network, **preset.arguments))
+    assert preset.network in named
+    assert suspicious == set()
+
+
+@pytest.mark.parametrize("block", [GHPA, "torch.nn.Identity"])
+def test_plans_with_a_known_block_are_harmless(block):
+    preset = with_block("Mine", block, bottleneck=True)
+    named, suspicious = named_by(of_network(preset.network, **preset.arguments))
+    assert len(named) == 2
+    assert suspicious == set()
+
+
+@pytest.mark.parametrize(("network", "argument"), [(ADAPTER, "network"), (BLOCK_UNET, "block")])
+@pytest.mark.parametrize("named", ["os.system", "monai.networks.nets.os.system", ADAPTER, BLOCK_UNET])
+def test_what_a_network_of_ours_imports_is_suspicious_if_it_is_no_network(network, argument, named):
+    assert named_by(of_network(network, **{argument: named}))[1] == {named}
+
+
+def test_a_network_that_imports_is_suspicious_in_another_place():
+    assert named_by(of_network("torch.nn.Conv2d", nonlin=ADAPTER, nonlin_kwargs={"network": "os.system"}))[1] == {ADAPTER}
+
+
+@pytest.mark.parametrize("needed", [["act"], {"act": 0}])
+def test_all_that_nnunet_imports_is_looked_at(needed):
+    plans = {"configurations": {"2d": {"architecture": {"arch_kwargs": {"act": "os.system"}, "_kw_requires_import": needed}}}}
+    assert named_by(plans) == ({"os.system"}, {"os.system"})
+
+
+@pytest.mark.parametrize("plans", [None, [], {"configurations": [1]}, {"configurations": {"2d": {"architecture": 1}}}])
+def test_plans_that_are_none_name_nothing(plans):
+    assert named_by(plans) == (set(), set())
 
 
 def test_plans_that_inherit_from_each_other_have_an_end(tmp_path):

@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from nnunetv2_ext.errors import UnsafeFileError
-from nnunetv2_ext.inspection.model_zip import RUN_CARD, inspect_file
+from nnunetv2_ext.inspection.model_zip import RUN_CARD, Other, inspect_file
+from nnunetv2_ext.presets.adapt import ADAPTER
 from nnunetv2_ext.trainers import run_card
 from tests.inspection.hostile import Touch
 
@@ -56,6 +57,30 @@ def test_the_pickles_beside_the_checkpoints_are_looked_at(checkpoint, tmp_path):
     found = inspect_file(write_zip(tmp_path / "model.zip", members))
     assert [name.split(".")[-1] for name in found["a/postprocessing.pkl"].suspicious] == ["system"]
     assert not touched.exists()
+
+
+def test_the_plans_beside_the_checkpoints_are_looked_at(checkpoint, tmp_path):
+    network = {"network_class_name": ADAPTER, "arch_kwargs": {"network": "os.system"}}
+    plans = {"configurations": {"2d": {}, "3d_fullres": {"architecture": network}}}
+    members = [("a/checkpoint_final.pth", checkpoint.read_bytes()), ("a/Plans.json", json.dumps(plans))]
+    assert inspect_file(write_zip(tmp_path / "model.zip", members))["a/Plans.json"] == Other(
+        [ADAPTER, "os.system"], ["os.system"]
+    )
+
+
+@pytest.mark.parametrize("plans", ["cut of", b"\xff", "[" * 100_000])
+def test_damaged_plans_in_a_model_zip_are_named(plans, checkpoint, tmp_path):
+    members = [("a/checkpoint_final.pth", checkpoint.read_bytes()), ("a/plans.json", plans)]
+    with pytest.raises(UnsafeFileError, match=r"a/plans.json in .*model.zip is no valid JSON .*Don't predict"):
+        inspect_file(write_zip(tmp_path / "model.zip", members))
+
+
+@pytest.mark.parametrize("member", ["a/plans.json", "a/postprocessing.pkl"])
+def test_a_file_larger_than_any_is_refused(member, checkpoint, tmp_path, monkeypatch):
+    monkeypatch.setattr("nnunetv2_ext.inspection.model_zip.LARGEST", 10)
+    members = [("a/checkpoint_final.pth", checkpoint.read_bytes()), (member, "long content")]
+    with pytest.raises(UnsafeFileError, match=f"{member} in .*model.zip has 12 bytes, more than any"):
+        inspect_file(write_zip(tmp_path / "model.zip", members))
 
 
 def test_the_postprocessing_of_nnunet_is_harmless(checkpoint, tmp_path):
