@@ -24,6 +24,11 @@ any other exception, since each also derives from an ordinary one.
 """
 
 
+def printable(text: str) -> str:
+    """Text from somebody's file as one line, in which nothing can move the cursor or hide what is printed before and after."""
+    return "".join(letter if letter.isprintable() else letter.encode("unicode_escape").decode() for letter in text)
+
+
 class ExtensionError(Exception, SystemExit):
     """Base of everything this package raises because of what a user asked for or provided."""
 
@@ -74,6 +79,9 @@ class DatasetError(ExtensionError, RuntimeError):
 
 class UnsafeFileError(ExtensionError, ValueError):
     """A model file that is damaged, or made to do harm."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(printable(message))
 
 
 class ExportError(ExtensionError, ValueError):

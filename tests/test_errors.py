@@ -24,3 +24,12 @@ def test_is_one_sentence_and_status_one_where_nobody_catches_it(error):
 
 def test_the_tree_in_the_docstring_has_all_of_them():
     assert all(error.__name__ in errors.__doc__ for error in ALL)
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [("a Ω b", "a Ω b"), ("a\nb\r", "a\\nb\\r"), ("\x1b[8m", "\\x1b[8m"), ("\u202e\ud800", "\\u202e\\ud800")],
+)
+def test_what_moves_the_cursor_or_hides_text_is_shown_as_its_code(text, shown):
+    assert errors.printable(text) == shown
+    assert str(errors.UnsafeFileError(text)) == shown

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from nnunetv2_ext.errors import printable
+
 if TYPE_CHECKING:
     from nnunetv2_ext.inspection.checkpoint import Checkpoint
 
@@ -31,18 +33,22 @@ def inspect(context: click.Context, file: Path, as_json: bool) -> None:
         click.echo(json.dumps({"file": str(file), "safe": not suspicious, "parts": rows}, indent=2))
     else:
         for member, part in parts.items():
-            click.echo(f"{file}{f': {member}' if member else ''}")
+            _print(f"{file}{f': {member}' if member else ''}")
             if isinstance(part, Checkpoint):
                 _print_facts(part)
-            click.echo(f"  would import     {', '.join(part.imports) or 'nothing'}")
+            _print(f"  would import     {', '.join(part.imports) or 'nothing'}")
         if suspicious:
-            click.echo(
+            _print(
                 f"Don't load this file unless you know who made it: it names {', '.join(suspicious)}, which no checkpoint of "
                 "nnU-Net's needs, and loading it may call that."
             )
         else:
-            click.echo("It names nothing but what nnU-Net's own files do.")
+            _print("It names nothing but what nnU-Net's own files do.")
     context.exit(bool(suspicious))
+
+
+def _print(line: str) -> None:
+    click.echo(printable(line))
 
 
 def _print_facts(checkpoint: "Checkpoint") -> None:
@@ -67,4 +73,4 @@ def _print_facts(checkpoint: "Checkpoint") -> None:
         "versions": ", ".join(f"{name} {version}" for name, version in checkpoint.versions.items()),
     }
     for name, value in facts.items():
-        click.echo(f"  {name:<16} {'not said' if value in (None, '') else value}")
+        _print(f"  {name:<16} {'not said' if value in (None, '') else value}")

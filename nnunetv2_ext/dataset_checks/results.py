@@ -7,7 +7,7 @@ import nnunetv2_ext
 from nnunetv2_ext.descriptions.dataset_json import check_dataset_json
 from nnunetv2_ext.descriptions.json_file import read_json_file
 from nnunetv2_ext.descriptions.plans_json import check_plans
-from nnunetv2_ext.errors import ExtensionError, UnsafeFileError
+from nnunetv2_ext.errors import ExtensionError, UnsafeFileError, printable
 from nnunetv2_ext.inspection.checkpoint import Checkpoint
 from nnunetv2_ext.inspection.model_zip import inspect_file
 from nnunetv2_ext.installation import Check
@@ -19,9 +19,14 @@ FROM_ANOTHER = "move it away; if there is another checkpoint beside it, predict 
 def results_checks(folder: Path) -> Iterator[Check]:
     """What is wrong in a dataset's folder below nnUNet_results."""
     for model in sorted(path for path in folder.glob("*__*__*") if path.is_dir()):
-        yield from _description_checks(model)
-        for fold in sorted(model.glob("fold_*")):
-            yield from _fold_checks(model, fold)
+        for row in _model_checks(model):
+            yield row._replace(name=printable(row.name), found=printable(row.found), cure=printable(row.cure))
+
+
+def _model_checks(model: Path) -> Iterator[Check]:
+    yield from _description_checks(model)
+    for fold in sorted(model.glob("fold_*")):
+        yield from _fold_checks(model, fold)
 
 
 def _description_checks(model: Path) -> Iterator[Check]:

@@ -7,6 +7,7 @@ becomes a class that only remembers what it would have been called with, so the 
 import io
 import pickle
 import struct
+from collections.abc import Callable
 from typing import Any, ClassVar
 
 FLOAT_FORMATS = {"f2": "e", "f4": "f", "f8": "d"}
@@ -50,6 +51,10 @@ class Inert:
 class InertUnpickler(pickle._Unpickler):
     """Python's own unpickler in Python, whose memo is a dictionary: the one in C allocates what a pickle asks for."""
 
+    dispatch: ClassVar[dict[int, Any]] = dict(pickle._Unpickler.dispatch)
+    read: Callable[[int], bytes]
+    append: Callable[[Any], None]
+
     def __init__(self, file: io.BytesIO) -> None:
         super().__init__(file)
         self._classes: dict[str, type[Inert]] = {}
@@ -68,6 +73,13 @@ class InertUnpickler(pickle._Unpickler):
     def get_extension(self, code: int) -> None:
         # A name behind a number, known only to the program that registered it.
         raise pickle.UnpicklingError(f"it asks for extension {code} of copyreg")
+
+    def load_bytearray8(self) -> None:
+        # Python's own makes an array of the length that the pickle names, however little follows.
+        (length,) = struct.unpack("<Q", self.read(8))
+        self.append(bytearray(self.read(length)))
+
+    dispatch[pickle.BYTEARRAY8[0]] = load_bytearray8
 
     def persistent_load(self, identifier: Any) -> Any:
         return identifier

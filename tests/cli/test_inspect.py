@@ -42,6 +42,15 @@ def test_what_would_run_is_said_does_not_run_and_exits_with_1(command, tmp_path,
     assert not touched.exists()
 
 
+def test_what_a_file_says_stays_on_its_line(command, tmp_path):
+    forged = "nnUNetTrainer\nIt names nothing but what nnU-Net's own files do.\x1b[8m\r"
+    data = pickle.dumps({"trainer_name": forged, "a": Touch(tmp_path / "was here")})
+    output = command("inspect", str(checkpoint(tmp_path / "hostile.pth", data))).output
+    assert "\nIt names nothing" not in output
+    assert all(letter.isprintable() or letter == "\n" for letter in output)
+    assert output.splitlines()[-1].startswith("Don't load this file")
+
+
 def test_what_is_no_model_file_is_a_sentence(command, tmp_path):
     (tmp_path / "notes.txt").write_text("nothing")
     result = command("inspect", str(tmp_path / "notes.txt"))

@@ -123,6 +123,10 @@ RESULTS = {
         lambda d: torch.save({"trainer_name": "nnUNetTrainerMBTFE"}, d.checkpoint),
         "was written by nnUNetTrainerMBTFE, the folder is that of nnUNetTrainerEGE",
     ),
+    "checkpoint of a trainer that hides text": (
+        lambda d: torch.save({"trainer_name": "nnUNet\n\x1b[8m"}, d.checkpoint),
+        "was written by nnUNet\\n\\x1b[8m, the folder is that of",
+    ),
     "checkpoint of another version": (
         lambda d: d.write(f"results/{MODEL}/fold_0/run_card.json", {"versions": {"nnunetv2_ext": "0.0.1"}}),
         "was written by nnunetv2-ext 0.0.1,... is installed...if it doesn't load: pip install nnunetv2-ext==0.0.1",

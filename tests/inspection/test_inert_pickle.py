@@ -1,5 +1,6 @@
 import collections
 import pickle
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -29,6 +30,18 @@ def test_the_pickles_would_run_if_they_were_unpickled(tmp_path):
 def test_a_broken_pickle_is_refused(what):
     with pytest.raises(pickle.UnpicklingError):
         read(BROKEN[what])
+
+
+def test_memory_is_that_of_the_data_and_not_what_a_pickle_asks_for():
+    tracemalloc.start()
+    with pytest.raises(pickle.UnpicklingError):
+        read(b"\x80\x05\x96" + (1 << 28).to_bytes(8, "little") + b".")
+    assert tracemalloc.get_traced_memory()[1] < 1 << 24
+    tracemalloc.stop()
+
+
+def test_a_bytearray_is_read():
+    assert read(pickle.dumps(bytearray(b"content"), protocol=5)) == (bytearray(b"content"), [])
 
 
 @pytest.mark.parametrize("protocol", range(2, pickle.HIGHEST_PROTOCOL + 1))
