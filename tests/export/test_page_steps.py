@@ -184,6 +184,25 @@ def test_cubic_splines_stay_between_the_values_of_the_image(tmp_path, spacing, t
     assert ours.max() == 1
 
 
+COUNT = """
+const {countVoxels, readLabels} = await import(`${process.argv[1]}/labels.js`);
+const [model, labels] = process.argv.slice(2).map((text) => JSON.parse(text));
+console.log(JSON.stringify(countVoxels(labels, readLabels(model).names)));
+"""
+
+
+@pytest.mark.parametrize(("case", "expected"), [("regions", [6, 5, 3]), ("ignore label", [1, 2])])
+def test_the_voxels_of_a_region_are_those_of_all_its_labels(case, expected):
+    node = shutil.which("node")
+    if node is None:
+        pytest.skip("node is not installed")
+    arguments = [json.dumps(asdict(CASES[case][0])), json.dumps([0, 1, 2, 2, 3, 3, 3])]
+    command = [node, "--input-type=module", "-e", COUNT, web.PAGE / "steps", *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout) == expected
+
+
 def image(model, shape):
     """Smooth noise with zeros around it and a hole inside, float32."""
     random = np.random.default_rng(0)

@@ -49,7 +49,6 @@ function legendEntry(label, name) {
   swatch.style.background = `rgb(${colors.get(label).join(' ')})`;
   const volume = document.createElement('span');
   volume.className = 'volume';
-  volume.dataset.label = label;
   entry.append(swatch, name, volume);
   return entry;
 }
@@ -121,9 +120,9 @@ async function show(bytes, volumes) {
   const mask = new File([await new Response(compressed).blob()], name);
   element('save').href = URL.createObjectURL(mask);
   element('save').download = name;
-  for (const entry of document.querySelectorAll('.volume')) {
-    entry.textContent = `${volumes[entry.dataset.label].toLocaleString('en', {maximumSignificantDigits: 3})} ml`;
-  }
+  document.querySelectorAll('.volume').forEach((entry, index) => {
+    entry.textContent = `${volumes[index].toLocaleString('en', {maximumSignificantDigits: 3})} ml`;
+  });
   await viewer?.cover(mask, [...colors], Number(element('opacity').value));
 }
 

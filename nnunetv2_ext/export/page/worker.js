@@ -1,5 +1,6 @@
 // Reads and segments images beside the page, which stays responsive.
 
+import {countVoxels, readLabels} from './steps/labels.js';
 import {loadNetwork} from './steps/network.js';
 import {readImage, writeSegmentation} from './steps/nifti.js';
 import {memoryNeeded, predict} from './steps/predictor.js';
@@ -34,7 +35,7 @@ const TASKS = {
     image = {...first, channels: channels.map(({data}) => data)};
   },
 
-  /** Segments the image that was opened; answers with the .nii file of its labels, and how many ml each label has. */
+  /** Segments the image that was opened; answers with the .nii file of its labels, and how many ml each name has. */
   async segment({mirroring}) {
     const model = await described;
     networks ??= await Promise.all(model.folds.map(({file}) => loadNetwork(new URL(file, import.meta.url))));
@@ -42,8 +43,7 @@ const TASKS = {
     const onTile = (done, total) => self.postMessage({progress: done / total});
     const labels = await predict(channels, shape, spacing, {model, networks, mirroring, onTile});
     const millilitres = spacing.reduce((product, size) => product * size, 1) / 1000;
-    const voxels = new Float64Array(256);
-    for (const label of labels) voxels[label] += 1;
+    const voxels = countVoxels(labels, readLabels(model).names);
     return {file: writeSegmentation(labels, header), volumes: voxels.map((number) => number * millilitres)};
   },
 };

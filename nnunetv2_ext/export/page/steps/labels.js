@@ -1,6 +1,10 @@
 // From logits to labels.
 
-/** What the network's outputs stand for: {outputs, order, names}; order is null unless the labels are regions. */
+/**
+ * What the network's outputs stand for: {outputs, order, names}; order is null unless the labels are regions.
+ *
+ * names: of what is not background the label that is written, the name, and all labels that belong to it.
+ */
 export function readLabels(model) {
   const classes = Object.entries(model.labels)
     .filter(([name]) => name !== 'ignore')
@@ -8,10 +12,17 @@ export function readLabels(model) {
   const foreground = classes.filter(([, values]) => !values.every((value) => value === 0));
   if (classes.some(([, values]) => values.length > 1)) {
     const order = model.regions_class_order;
-    return {outputs: foreground.length, order, names: foreground.map(([name], index) => [order[index], name])};
+    return {outputs: foreground.length, order, names: foreground.map(([name, values], index) => [order[index], name, values])};
   }
   const numbers = new Set(classes.flatMap(([, values]) => values));
-  return {outputs: numbers.size, order: null, names: foreground.map(([name, [number]]) => [number, name])};
+  return {outputs: numbers.size, order: null, names: foreground.map(([name, values]) => [values[0], name, values])};
+}
+
+/** How many voxels each name has; those of a region are the voxels of all of its labels. */
+export function countVoxels(labels, names) {
+  const voxels = new Float64Array(256);
+  for (const label of labels) voxels[label] += 1;
+  return names.map(([, , values]) => values.reduce((sum, label) => sum + voxels[label], 0));
 }
 
 /** The label of each voxel, from the logits of one output after the other. */
