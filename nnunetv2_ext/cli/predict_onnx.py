@@ -54,7 +54,10 @@ def predict_onnx(
             f"{output} already has segmentations of {len(present)} of {len(found)} cases, such as {outputs[present[0]].name}. "
             "Add --overwrite to replace them, or name another folder."
         )
-    output.mkdir(parents=True, exist_ok=True)
+    try:
+        output.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise PredictionError(f"{output} can't be made ({error.strerror}): name another folder to write to") from error
     context.exit(_predict_all(predictor, found, outputs))
 
 

@@ -60,8 +60,7 @@ def read_case(reader: str, files: Sequence[Path], channels: int) -> Image:
     except PredictionError:
         raise
     except Exception as error:  # each library has errors of its own for files that are damaged or of another kind
-        reason = str(error).strip().splitlines() or [type(error).__name__]
-        raise PredictionError(f"{' and '.join(map(str, files))} can't be read: {reason[-1]}") from error
+        raise PredictionError(f"{' and '.join(map(str, files))} can't be read: {_reason(error)}") from error
     if image.array.shape[0] != channels:
         raise PredictionError(
             f"{' and '.join(map(str, files))} have {image.array.shape[0]} channels, need {channels}, as the model was trained: "
@@ -71,12 +70,20 @@ def read_case(reader: str, files: Sequence[Path], channels: int) -> Image:
 
 
 def write_segmentation(reader: str, segmentation: NDArray[np.unsignedinteger], file: Path, image: Image) -> None:
-    """Writes a segmentation, whole or not at all, in the geometry of its image."""
+    """Writes a segmentation, whole or not at all, in the geometry of its image.
+
+    Raises:
+        PredictionError: if it can't be written.
+    """
     largest = segmentation.max(initial=0)
     part = file.with_name(f".part_{file.name}")
     try:
         READERS[reader].write(segmentation.astype(np.uint8 if largest < 255 else np.uint16), part, image)
         os.replace(part, file)
+    except Exception as error:  # of each library, as in reading
+        raise PredictionError(
+            f"{file} can't be written: {_reason(error)}. Make room on the disk, or name a folder that you can write to"
+        ) from error
     finally:
         part.unlink(missing_ok=True)
 
@@ -122,6 +129,9 @@ class ITKReader:
         if original:
             written = sitk.DICOMOrient(written, original)
         sitk.WriteImage(written, str(file), True)
+        found = sitk.GetArrayFromImage(sitk.ReadImage(str(file)))
+        if not np.array_equal(found, sitk.GetArrayFromImage(written)):  # ITK doesn't fail for NIfTI on a full disk
+            raise OSError("what is in the file is not what was written")
 
 
 class NaturalImageReader:
@@ -179,6 +189,11 @@ READERS: dict[str, Reader] = {
     "NaturalImage2DIO": NaturalImageReader(),
     "Tiff3DIO": Tiff3DReader(),
 }
+
+
+def _reason(error: Exception) -> str:
+    lines = str(error).strip().splitlines() or [type(error).__name__]
+    return lines[-1]
 
 
 def _check_same(what: str, files: Sequence[Path], values: Sequence[Sequence[float]]) -> None:

@@ -60,7 +60,7 @@ class Predictor:
             on_tile: called with how many tiles are done, and how many there are.
 
         Raises:
-            PredictionError: if the files can't be read or are no image for this model.
+            PredictionError: if the files can't be read or are no image for this model, or the segmentation can't be written.
         """
         image = read_case(self.model.reader, files, len(self.model.channels))
         segmentation = self.predict(image.array, image.spacing, on_tile)

@@ -43,7 +43,7 @@ def preprocess(
         the network's input ``(C, *spatial)``, and where it comes from.
 
     Raises:
-        PredictionError: if the intensities can't be those of such images.
+        PredictionError: if the intensities can't be those of such images, or no voxels are left at the model's spacing.
     """
     image = image.transpose(0, *(axis + 1 for axis in model.transpose_forward))
     spacing = tuple(spacing[axis] for axis in model.transpose_forward)

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from nnunetv2_ext.errors import PredictionError
 from nnunetv2_ext.runtime.description import Resampling
 
 SPLINES = "resample_data_or_seg_to_shape"
@@ -30,9 +31,17 @@ def resample(
         spacing: of the channel; whether an axis is resampled separately depends on it.
         target: spacing after resampling.
         how: function and settings of nnU-Net's.
+
+    Raises:
+        PredictionError: if it gets no voxels.
     """
     if how.function == NONE or channel.shape == tuple(shape):
         return channel
+    if 0 in shape:
+        raise PredictionError(
+            f"the image has the spacing {_times(spacing)} and the model {_times(target)}, at which its {_times(channel.shape)} "
+            f"voxels become {_times(shape)}: check the spacing in the image's header and its unit"
+        )
     axis = separate_axis(spacing, target, how)
     if how.function == LINEAR:  # nnU-Net has torch do it, which computes in float32
         resized = _resize(channel.astype(np.float32), shape, 1, axis)
@@ -49,6 +58,10 @@ def separate_axis(spacing: Sequence[float], target: Sequence[float], how: Resamp
         thick = [spacing] if how.force_separate_z else []
     axes = [axis for axis, size in enumerate(thick[0]) if max(thick[0]) / size == 1] if thick else []
     return axes[0] if len(axes) == 1 else None
+
+
+def _times(numbers: Sequence[float]) -> str:
+    return " x ".join(f"{number:g}" for number in numbers)
 
 
 def _resize(volume: NDArray[Any], shape: Sequence[int], order: int, axis: int | None) -> NDArray[Any]:

@@ -184,6 +184,19 @@ def test_cubic_splines_stay_between_the_values_of_the_image(tmp_path, spacing, t
     assert ours.max() == 1
 
 
+def test_an_image_without_voxels_at_the_spacing_of_the_model_is_refused(tmp_path):
+    node = shutil.which("node")
+    if node is None:
+        pytest.skip("node is not installed")
+    file = tmp_path / "case.json"
+    case = {"channel": {"data": [1.0], "shape": (1, 1, 1)}, "shape": (1, 1, 0), "how": asdict(SPLINES)}
+    file.write_text(json.dumps({**case, "spacing": (1, 1, 0.01), "target": (1, 1, 1)}))
+    command = [node, "--input-type=module", "-e", RESAMPLE, web.PAGE / "steps", file]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    said = done.stderr.replace("\N{MULTIPLICATION SIGN}", "x")
+    assert "spacing 1 x 1 x 0.01 and the model 1 x 1 x 1, at which its 1 x 1 x 1 voxels become 1 x 1 x 0" in said
+
+
 COUNT = """
 const {countVoxels, readLabels} = await import(`${process.argv[1]}/labels.js`);
 const [model, labels] = process.argv.slice(2).map((text) => JSON.parse(text));

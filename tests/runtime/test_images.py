@@ -1,5 +1,6 @@
 """Images as nnU-Net's readers see them, and segmentations as they write them."""
 
+import resource
 from pathlib import Path
 
 import numpy as np
@@ -128,6 +129,24 @@ def test_what_cannot_be_read_is_said_in_a_sentence(tmp_path):
     broken.write_bytes(b"no image")
     with pytest.raises(PredictionError, match=r"case_0000.nii.gz can't be read"):
         read_case("SimpleITKIO", [broken], 1)
+
+
+@pytest.mark.parametrize(
+    ("reader", "ending"), [*(("SimpleITKIO", ending) for ending in (".nii.gz", ".nii", ".nrrd", ".gipl")), ("Tiff3DIO", ".tif")]
+)
+def test_a_full_disk_is_said_in_a_sentence_and_keeps_the_file_before(reader, ending, tmp_path):
+    image = read_case("SimpleITKIO", [volume(tmp_path / "case_0000.nii.gz")], 1)
+    (tmp_path / f"case{ending}").write_text("before")
+    segmentation = np.random.default_rng(0).integers(0, 100, image.array.shape[1:]).astype(np.uint8)
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (50, limits[1]))  # as a full disk
+    try:
+        with pytest.raises(PredictionError, match=rf"case{ending} can't be written: .*\. Make room on the disk"):
+            write_segmentation(reader, segmentation, tmp_path / f"case{ending}", image)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert (tmp_path / f"case{ending}").read_text() == "before"
+    assert len(list(tmp_path.iterdir())) == 2
 
 
 def test_channels_that_are_missing_or_do_not_fit(tmp_path):

@@ -4,7 +4,9 @@ import tracemalloc
 from dataclasses import replace
 
 import numpy as np
+import pytest
 
+from nnunetv2_ext.errors import PredictionError
 from nnunetv2_ext.runtime.description import Resampling
 from nnunetv2_ext.runtime.labels import Labels
 from nnunetv2_ext.runtime.preprocessing import Placement, preprocess, put_back, resample_logits
@@ -36,6 +38,14 @@ def test_an_image_of_zeros_is_not_cropped():
     assert data.shape == (1, 6, 4, 5)
     assert placement.box == (slice(0, 6), slice(0, 4), slice(0, 5))
     assert np.isfinite(data).all()
+
+
+def test_an_image_without_voxels_at_the_spacing_of_the_model_is_refused():
+    model = replace(DESCRIPTION, spacing=(1.0, 1.0, 1.0), data_resampling=LINEAR)
+    with pytest.raises(
+        PredictionError, match=r"spacing 1 x 1 x 0.01 and the model 1 x 1 x 1, at which its 6 x 4 x 5 voxels become 6 x 4 x 0"
+    ):
+        preprocess(np.ones((1, 4, 5, 6), np.float32), (1.0, 0.01, 1.0), model_of_z_scores(model))
 
 
 def model_of_z_scores(model):

@@ -1,5 +1,6 @@
 // nnU-Net's resampling of images and logits, one channel at a time.
 
+import {Refusal} from './refusal.js';
 import {roundHalfEven} from './rounding.js';
 import {resizeAxis} from './splines.js';
 import {strides} from './volume.js';
@@ -14,6 +15,12 @@ export const newShape = (shape, spacing, target) =>
 /** A channel {data, shape} at another size; its data are then a Float64Array, or as they were if nothing had to change. */
 export function resample(channel, shape, spacing, target, how) {
   if (how.function === NONE || shape.every((size, axis) => size === channel.shape[axis])) return channel;
+  if (shape.includes(0)) {
+    const [voxels, from, to, left] = [channel.shape, spacing, target, shape].map((numbers) => numbers.join(' × '));
+    throw new Refusal(
+      `The image has the spacing ${from} and the model ${to}, at which its ${voxels} voxels become ${left}. ` +
+      "Check the spacing in the image's header and its unit.");
+  }
   const [order, orderAlong] = how.function === LINEAR ? [1, 0] : [how.order, how.order_z];
   const separate = separateAxis(spacing, target, how);
   let data = Float64Array.from(channel.data);
