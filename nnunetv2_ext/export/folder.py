@@ -63,7 +63,9 @@ def _export_fold(model: TrainedModel, name: str, folder: Path, half: bool) -> Fo
 
 @contextmanager
 def new_folder(folder: Path) -> Iterator[Path]:
-    """A folder beside ``folder`` to write into; it gets that name when all is written, and goes away if that fails.
+    """A folder to write into, which becomes ``folder`` when all is written, and goes away if that fails.
+
+    It is beside ``folder``, or inside if that exists: a mount point or the working directory can't be replaced.
 
     Raises:
         ExportError: if ``folder`` has something in it.
@@ -72,8 +74,15 @@ def new_folder(folder: Path) -> Iterator[Path]:
     if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
         raise ExportError(f"{folder} already exists and isn't an empty folder: name another one, or move it away")
     check_writable(folder)
+    folder = folder.resolve()
+    exists = folder.exists()
     folder.parent.mkdir(parents=True, exist_ok=True)
-    with TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}_", ignore_cleanup_errors=True) as part:
-        yield Path(part)
-        Path(part).chmod(0o755)  # temporary folders are for their owner alone
-        Path(part).replace(folder)
+    with TemporaryDirectory(dir=folder if exists else folder.parent, prefix=f".{folder.name}_") as temporary:
+        part = Path(temporary) / folder.name
+        part.mkdir()  # which others may read as the umask says; temporary folders are for their owner alone
+        yield part
+        if exists:
+            for path in part.iterdir():
+                path.replace(folder / path.name)
+        else:
+            part.replace(folder)

@@ -1,7 +1,9 @@
 """From a trained model to a folder, and from that to nnU-Net's segmentations."""
 
 import json
+import os
 from importlib.util import find_spec
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,7 +11,7 @@ import SimpleITK
 
 from nnunetv2_ext.errors import ExportError
 from nnunetv2_ext.export import folder
-from nnunetv2_ext.export.folder import export_folder
+from nnunetv2_ext.export.folder import export_folder, new_folder
 from nnunetv2_ext.runtime.description import read_description
 from nnunetv2_ext.runtime.network import ENGINES, sha256_of
 from nnunetv2_ext.runtime.predictor import Predictor
@@ -64,6 +66,42 @@ def test_a_folder_with_something_in_it_is_kept(tmp_path, monkeypatch):
     with pytest.raises(ExportError, match="isn't an empty folder"):
         export_folder(trained, tmp_path / "exported")
     assert [path.name for path in (tmp_path / "exported").iterdir()] == ["notes.txt"]
+
+
+@pytest.mark.parametrize("name", [".", "empty", "link", "link to nothing", "new/new"])
+def test_a_new_folder_may_be_an_empty_one_or_a_link(name, tmp_path, monkeypatch):
+    for folder_or_target in ("working", "empty", "target"):
+        (tmp_path / folder_or_target).mkdir()
+    (tmp_path / "link").symlink_to("target")
+    (tmp_path / "link to nothing").symlink_to("nothing")
+    monkeypatch.chdir(tmp_path / "working")
+    written = Path(name) if name == "." else tmp_path / name
+    with new_folder(written) as part:
+        (part / "model.json").write_text("{}")
+        (part / "page").mkdir()
+    assert sorted(path.name for path in written.iterdir()) == ["model.json", "page"]
+    assert not list(tmp_path.glob(".*"))
+
+
+def test_an_empty_folder_stays_empty_if_the_export_fails(tmp_path):
+    def fail():
+        with new_folder(tmp_path) as part:
+            (part / "model.json").write_text("{}")
+            raise ExportError("a network that can't be exported")
+
+    with pytest.raises(ExportError):
+        fail()
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_new_folder_is_as_private_as_others(tmp_path):
+    before = os.umask(0o027)
+    try:
+        with new_folder(tmp_path / "new"):
+            pass
+    finally:
+        os.umask(before)
+    assert (tmp_path / "new").stat().st_mode & 0o777 == 0o750
 
 
 def test_packages_that_are_missing_are_named(tmp_path, monkeypatch):
