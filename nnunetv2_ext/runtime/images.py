@@ -1,6 +1,7 @@
 """Reading images and writing segmentations, by the names of nnU-Net's readers.
 
-SimpleITK also stands in for nibabel, which nnU-Net reads ``.nii`` with: both give the same voxels.
+SimpleITK also stands in for nibabel, which nnU-Net can read NIfTI with: both give the same voxels. Images whose axes are not at
+right angles, which nibabel reads, are refused by SimpleITK.
 """
 
 import json
@@ -14,6 +15,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nnunetv2_ext.errors import PredictionError
+
+UNIT_OF_LENGTH = 7
+"""which bits of a NIfTI file's units"""
+PER_MILLIMETRE = {1: 0.001, 3: 1000.0}
+"""metres and micrometres"""
 
 
 @dataclass(frozen=True)
@@ -93,16 +99,19 @@ class ITKReader:
 
     Args:
         orientation: what images are turned to before the network sees them, such as ``RAS``.
+        as_nibabel: whether a NIfTI file's spacing is in the file's own unit, as nibabel gives it, or in millimetres.
     """
 
-    def __init__(self, orientation: str = "") -> None:
-        self.orientation = orientation
+    def __init__(self, orientation: str = "", *, as_nibabel: bool = False) -> None:
+        self.orientation, self.as_nibabel = orientation, as_nibabel
 
     def read(self, files: Sequence[Path]) -> Image:
         import SimpleITK as sitk  # noqa: N813
 
         images = [sitk.ReadImage(str(file)) for file in files]
-        first = images[0]
+        first, factor = images[0], 1.0
+        if self.as_nibabel and first.HasMetaDataKey("xyzt_units"):
+            factor = PER_MILLIMETRE.get(int(first.GetMetaData("xyzt_units")) & UNIT_OF_LENGTH, 1.0)
         original = ""
         if self.orientation:
             original = sitk.DICOMOrientImageFilter.GetOrientationFromDirectionCosines(first.GetDirection())
@@ -113,7 +122,7 @@ class ITKReader:
                 raise PredictionError(f"{file} has {array.ndim} axes, need 3 (or 2): split it into one file per channel")
         _check_same("size", files, [array.shape for array in arrays])
         _check_same("spacing", files, [image.GetSpacing() for image in images])
-        spacing = tuple(abs(size) for size in reversed(images[0].GetSpacing()))
+        spacing = tuple(abs(size) * factor for size in reversed(images[0].GetSpacing()))
         if len(spacing) == 2:
             arrays, spacing = [array[None] for array in arrays], (max(spacing) * 999, *spacing)
         return Image(np.stack(arrays, dtype=np.float32, casting="unsafe"), spacing, (images[0], original))
@@ -184,8 +193,8 @@ class Tiff3DReader:
 READERS: dict[str, Reader] = {
     "SimpleITKIO": ITKReader(),
     "SimpleITKIOWithReorient": ITKReader("RAS"),
-    "NibabelIO": ITKReader(),
-    "NibabelIOWithReorient": ITKReader("RAS"),
+    "NibabelIO": ITKReader(as_nibabel=True),
+    "NibabelIOWithReorient": ITKReader("RAS", as_nibabel=True),
     "NaturalImage2DIO": NaturalImageReader(),
     "Tiff3DIO": Tiff3DReader(),
 }

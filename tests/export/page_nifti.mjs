@@ -10,10 +10,12 @@ const {readImage, writeSegmentation} = await import(`${steps}/nifti.js`);
 const results = [];
 for (const path of paths) {
   try {
-    const {data, shape, spacing, header} = await readImage(new File([readFileSync(path)], basename(path)));
+    const file = new File([readFileSync(path)], basename(path));
+    const {data, shape, spacing, millilitres, header} = await readImage(file);
+    const asNibabel = await readImage(file, {asNibabel: true});
     const labels = Uint8Array.from(data, (_, index) => index % 5);
     writeFileSync(`${path}.mask.nii`, writeSegmentation(labels, header));
-    results.push({data: [...data], shape, spacing});
+    results.push({data: [...data], shape, spacing, millilitres, asNibabel: [asNibabel.spacing, asNibabel.millilitres]});
   } catch (error) {
     results.push({refused: error.message});
   }

@@ -7,6 +7,7 @@ import struct
 import subprocess
 from pathlib import Path
 
+import nibabel
 import numpy as np
 import pytest
 import SimpleITK
@@ -88,11 +89,20 @@ def test_reads_as_simpleitk(name, files, of_the_page):
     np.testing.assert_array_equal(np.float32(read["data"]), array.ravel())
     np.testing.assert_array_equal(read["spacing"], expected.GetSpacing()[::-1])
 
+    assert read["millilitres"] == pytest.approx(np.prod(expected.GetSpacing()) / 1000)
+
     mask = SimpleITK.ReadImage(f"{files[name]}.mask.nii")
     assert mask.GetPixelID() == SimpleITK.sitkUInt8
     np.testing.assert_array_equal(SimpleITK.GetArrayFromImage(mask).ravel(), np.arange(array.size) % 5)
     for what in ("GetSize", "GetSpacing", "GetOrigin", "GetDirection"):
         assert getattr(mask, what)() == getattr(expected, what)()
+
+
+@pytest.mark.parametrize("name", ["as it is", "metres", "micrometres and seconds", "big-endian"])
+def test_spacing_of_nibabel_is_in_the_unit_of_the_file(name, files, of_the_page):
+    spacing, millilitres = of_the_page[name]["asNibabel"]
+    np.testing.assert_array_equal(np.float32(spacing), nibabel.load(files[name]).header.get_zooms()[::-1])
+    assert millilitres == of_the_page[name]["millilitres"]
 
 
 @pytest.mark.parametrize("name", REFUSED)

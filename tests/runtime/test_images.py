@@ -52,6 +52,17 @@ def test_volumes(reader, direction, tmp_path):
         np.testing.assert_allclose(getattr(ours, what)(), getattr(theirs, what)(), atol=1e-5, err_msg=what)
 
 
+@pytest.mark.parametrize("unit", [0, 1, 2, 3, 3 | 8])  # unknown, metres, millimetres, micrometres, those and seconds
+@pytest.mark.parametrize("reader", [SimpleITKIO, NibabelIO, NibabelIOWithReorient])
+def test_spacing_is_in_the_unit_of_the_reader(reader, unit, tmp_path):
+    file = volume(tmp_path / "case_0000.nii", "turned")
+    content = bytearray(file.read_bytes())
+    content[123] = unit
+    file.write_bytes(content)
+    _, properties = reader().read_images([str(file)])
+    np.testing.assert_allclose(read_case(reader.__name__, [file], 1).spacing, properties["spacing"], rtol=1e-6)
+
+
 @pytest.mark.parametrize("ending", [".nrrd", ".mha", ".nii"])
 def test_other_endings(ending, tmp_path):
     file = volume(tmp_path / f"case_0000{ending}", dtype=np.float32)

@@ -25,8 +25,9 @@ const TASKS = {
           `${(needed / 1e9).toFixed(1)} GB, and a page has ${MEMORY / 1e9} GB. Use nnUNetv2_ext predict-onnx.`);
       }
     };
+    const asNibabel = model.reader.startsWith('Nibabel');
     const channels = [];
-    for (const file of files) channels.push(await readImage(file, check));
+    for (const file of files) channels.push(await readImage(file, {asNibabel, check}));
     const [first, ...others] = channels;
     const same = (a, b) => a.every((size, axis) => Math.abs(size - b[axis]) <= 1e-5 * Math.abs(size));
     if (!others.every(({shape, spacing}) => same(first.shape, shape) && same(first.spacing, spacing))) {
@@ -39,10 +40,9 @@ const TASKS = {
   async segment({mirroring}) {
     const model = await described;
     networks ??= await Promise.all(model.folds.map(({file}) => loadNetwork(new URL(file, import.meta.url))));
-    const {channels, shape, spacing, header} = image;
+    const {channels, shape, spacing, millilitres, header} = image;
     const onTile = (done, total) => self.postMessage({progress: done / total});
     const labels = await predict(channels, shape, spacing, {model, networks, mirroring, onTile});
-    const millilitres = spacing.reduce((product, size) => product * size, 1) / 1000;
     const voxels = countVoxels(labels, readLabels(model).names);
     return {file: writeSegmentation(labels, header), volumes: voxels.map((number) => number * millilitres)};
   },

@@ -25,17 +25,21 @@ const GEOMETRY = [[40, 56], [76, 108], [123, 124], [252, 328]];
 const finite = (number) => (Number.isFinite(number) ? number : 0); // as ITK does
 
 /**
- * An image of three axes from a file, {data, shape, spacing, header}; axes are [z, y, x], spacing is in millimetres.
+ * An image of three axes from a file, {data, shape, spacing, millilitres, header}; axes are [z, y, x], millilitres a voxel's.
  *
+ * asNibabel: whether spacing is in the file's own unit, as nibabel gives it, or in millimetres;
  * check: called with shape and spacing before the voxels are read; throws to stop that.
  * Throws a Refusal if the file is no such image.
  */
-export async function readImage(file, check = () => {}) {
+export async function readImage(file, {asNibabel = false, check = () => {}} = {}) {
   const bytes = new ByteReader(await uncompressed(file));
   const header = await bytes.take(HEADER);
   const described = header && readHeader(new DataView(header.buffer), file.name);
   if (!described) throw new Refusal(`${file.name} is not a NIfTI image. Choose a .nii or .nii.gz file.`);
-  const {shape, spacing, type, little, offset, slope, intercept} = described;
+  const {shape, unit, type, little, offset, slope, intercept} = described;
+  const millimetres = described.spacing.map((length) => length * unit);
+  const spacing = asNibabel ? described.spacing : millimetres;
+  const millilitres = millimetres.reduce((product, length) => product * length, 1) / 1000;
   check(shape, spacing);
   const [size, read] = TYPES[type];
   const voxels = await bytes.take(count(shape) * size, offset - HEADER);
@@ -43,7 +47,7 @@ export async function readImage(file, check = () => {}) {
   const view = new DataView(voxels.buffer);
   const data = new Float32Array(count(shape));
   for (let i = 0; i < data.length; i++) data[i] = read(view, i * size, little) * slope + intercept;
-  return {data, shape, spacing, header};
+  return {data, shape, spacing, millilitres, header};
 }
 
 /** The bytes of a .nii file of a segmentation, whose geometry is that of the image with this header. */
@@ -83,11 +87,11 @@ function readHeader(view, name) {
   if (!(type in TYPES)) throw new Refusal(`${name} has voxels that are no plain numbers (NIfTI's type ${type}), such as colors.`);
   if (axes.some((size) => size < 1)) throw new Refusal(`${name} is damaged: its size is ${axes.join(' × ')}.`);
   const unit = MILLIMETRES[view.getUint8(123) & UNIT_OF_LENGTH] ?? 1;
-  const spacing = [1, 2, 3].map((axis) => Math.abs(view.getFloat32(76 + 4 * axis, little) || 1) * unit);
+  const spacing = [1, 2, 3].map((axis) => Math.abs(view.getFloat32(76 + 4 * axis, little) || 1));
   const slope = finite(view.getFloat32(112, little)) || 1;
   const intercept = finite(view.getFloat32(116, little));
   const offset = Math.max(IMAGE_STARTS, view.getFloat32(108, little));
-  return {shape: axes.reverse(), spacing: spacing.reverse(), type, little, offset, slope, intercept};
+  return {shape: axes.reverse(), spacing: spacing.reverse(), unit, type, little, offset, slope, intercept};
 }
 
 /** Whether numbers begin with their lowest byte; null if this is no NIfTI's header. */
