@@ -45,7 +45,7 @@ def resample(
     axis = separate_axis(spacing, target, how)
     if how.function == LINEAR:  # nnU-Net has torch do it, which computes in float32
         resized = _resize(channel.astype(np.float32), shape, 1, axis)
-        return resized if axis is None else _resize_along(resized, axis, shape[axis], 0)
+        return resized if axis is None else resized.take(_nearest_exact(resized.shape[axis], shape[axis]), axis)
     resized = _resize(channel.astype(np.float64), shape, how.order, axis)
     return (resized if axis is None else _resize_along(resized, axis, shape[axis], how.order_z)).astype(channel.dtype)
 
@@ -73,6 +73,16 @@ def _resize(volume: NDArray[Any], shape: Sequence[int], order: int, axis: int | 
         return resize(volume, shape, **options)
     in_plane = [size for other, size in enumerate(shape) if other != axis]
     return np.stack([resize(part, in_plane, **options) for part in np.moveaxis(volume, axis, 0)], axis)
+
+
+def _nearest_exact(old: int, length: int) -> NDArray[np.intp]:
+    """For each position of an axis of another length the nearest old one, rounded as torch's ``nearest-exact`` rounds.
+
+    torch computes in float32, and multiplies and subtracts at once, which rounds once.
+    """
+    scale = float(np.float32(old) / np.float32(length))
+    positions = (scale * (np.arange(length) + 0.5) - 0.5).astype(np.float32)
+    return np.minimum(np.floor(positions + np.float32(0.5)), old - 1).astype(np.intp)
 
 
 def _resize_along(volume: NDArray[Any], axis: int, length: int, order: int) -> NDArray[Any]:

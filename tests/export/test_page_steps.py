@@ -19,6 +19,7 @@ from nnunetv2_ext.runtime.description import Channel, Fold, ModelDescription, Re
 from nnunetv2_ext.runtime.labels import Labels
 from nnunetv2_ext.runtime.predictor import Predictor
 from nnunetv2_ext.runtime.resampling import resample
+from tests.runtime.test_resampling import SIZES
 
 CHANNEL = Channel("MRI", "ZScoreNormalization", False, {})
 CT = Channel("CT", "CTNormalization", False, {"mean": 0.2, "std": 0.7, "percentile_00_5": -1.0, "percentile_99_5": 1.5})
@@ -182,6 +183,22 @@ def test_cubic_splines_stay_between_the_values_of_the_image(tmp_path, spacing, t
     np.testing.assert_allclose(ours, resample(blocks, shape, spacing, target, SPLINES), atol=1e-6)
     assert ours.min() == 0
     assert ours.max() == 1
+
+
+@pytest.mark.parametrize(("old", "length"), SIZES)
+def test_takes_the_same_slices_as_torch(tmp_path, old, length):
+    node = shutil.which("node")
+    if node is None:
+        pytest.skip("node is not installed")
+    channel = np.arange(2 * old * 3, dtype=np.float32).reshape(2, old, 3)
+    place = {"shape": (2, length, 3), "spacing": (1.0, 4.0, 1.0), "target": (1.0, 4.0, 1.0)}
+    file = tmp_path / "case.json"
+    case = {"channel": {"data": channel.ravel().tolist(), "shape": channel.shape}, "how": asdict(TORCH), **place}
+    file.write_text(json.dumps(case))
+    command = [node, "--input-type=module", "-e", RESAMPLE, web.PAGE / "steps", file]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    np.testing.assert_array_equal(np.reshape(json.loads(done.stdout), place["shape"]), resample(channel, **place, how=TORCH))
 
 
 def test_an_image_without_voxels_at_the_spacing_of_the_model_is_refused(tmp_path):

@@ -2,7 +2,7 @@
 
 import {Refusal} from './refusal.js';
 import {roundHalfEven} from './rounding.js';
-import {resizeAxis} from './splines.js';
+import {resizeAxis, resizeAxisNearestExact} from './splines.js';
 import {strides} from './volume.js';
 
 export const LINEAR = 'resample_torch_fornnunet';
@@ -21,7 +21,7 @@ export function resample(channel, shape, spacing, target, how) {
       `The image has the spacing ${from} and the model ${to}, at which its ${voxels} voxels become ${left}. ` +
       "Check the spacing in the image's header and its unit.");
   }
-  const [order, orderAlong] = how.function === LINEAR ? [1, 0] : [how.order, how.order_z];
+  const order = how.function === LINEAR ? 1 : how.order;
   const separate = separateAxis(spacing, target, how);
   let data = Float64Array.from(channel.data);
   const current = [...channel.shape];
@@ -32,7 +32,9 @@ export function resample(channel, shape, spacing, target, how) {
   }
   if (order > 1) keepRange(data, current, channel, separate);
   if (separate !== null && shape[separate] !== current[separate]) {
-    data = resizeAxis(data, current, separate, shape[separate], orderAlong);
+    data = how.function === LINEAR
+      ? resizeAxisNearestExact(data, current, separate, shape[separate])
+      : resizeAxis(data, current, separate, shape[separate], how.order_z);
   }
   return {data, shape: [...shape]};
 }

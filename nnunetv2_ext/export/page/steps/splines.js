@@ -69,6 +69,23 @@ function taps(old, length, order, padding) {
   return {starts, weights};
 }
 
+/** The volume's data, Float64Array, with another length of one axis, from the positions that torch's nearest-exact takes. */
+export function resizeAxisNearestExact(data, shape, axis, length) {
+  const old = shape[axis];
+  const step = count(shape.slice(axis + 1));
+  const scale = Math.fround(old / length);
+  const result = new Float64Array(data.length / old * length);
+  for (let i = 0, to = 0; to < result.length; i++) {
+    for (let k = 0; k < length; k++, to += step) {
+      const position = Math.fround((k + 0.5) * scale - 0.5); // torch computes in float32, and multiplies and subtracts at once
+      const nearest = Math.min(Math.floor(Math.fround(position + 0.5)), old - 1);
+      const from = (i * old + nearest) * step;
+      result.set(data.subarray(from, from + step), to);
+    }
+  }
+  return result;
+}
+
 /** Turns values into a cubic spline's coefficients, in place, with the values mirrored at both ends. */
 function coefficients(line) {
   const size = line.length;
