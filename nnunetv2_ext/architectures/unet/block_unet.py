@@ -66,12 +66,12 @@ class BlockUNet(Network):
             raise PresetError(f"there is no {block}: correct its path, or install the package that has it")
         plan, last = self.plan, self.plan.stages - 1
 
-        def placed(where: str, stages: Stages) -> dict[int, Any]:
+        def placed(where: str, stages: Stages, count: int = plan.stages) -> dict[int, Any]:
             chosen = range(last) if stages == "all" else [int(stage) for stage in stages]
-            return place(found, plan, chosen, where=where, recompute=recompute, **(block_arguments or {}))
+            return place(found, plan, chosen, where=where, stage_count=count, recompute=recompute, **(block_arguments or {}))
 
         in_encoder = placed("encoder", encoder) | (placed("bottleneck", [last]) if bottleneck else {})
-        on_skips, in_decoder = placed("skips", skips), placed("decoder", decoder)
+        on_skips, in_decoder = placed("skips", skips), placed("decoder", decoder, last)
         self.encoder = PlainConvEncoder(plan, blocks={"blocks": in_encoder}, skip_blocks=on_skips, recompute=recompute)
         self.decoder = UNetDecoder(plan, blocks=in_decoder, recompute=recompute)
 

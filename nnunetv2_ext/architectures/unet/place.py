@@ -17,6 +17,7 @@ def place(
     stages: Collection[int],
     *,
     where: str,
+    stage_count: int | None = None,
     recompute: Recompute = "none",
     **arguments: Any,
 ) -> dict[int, nn.Module]:
@@ -30,17 +31,19 @@ def place(
         plan: the plan.
         stages: 0 for the finest; negative numbers count from the coarsest, -1.
         where: what the stages are called in an error.
+        stage_count: number of stages, by default that of the plan; a decoder has one less.
         recompute: mode of activation recomputation, for blocks that know it.
         arguments: further arguments of the block.
 
     Raises:
         PlanError: if the plan has no such stage, or the block can't be built.
     """
-    if unknown := sorted(stage for stage in stages if not -plan.stages <= stage < plan.stages):
-        raise PlanError(f"{where} names stages {unknown}, the plan has 0 to {plan.stages - 1}")
+    stage_count = plan.stages if stage_count is None else stage_count
+    if unknown := sorted(stage for stage in stages if not -stage_count <= stage < stage_count):
+        raise PlanError(f"{where} names stages {unknown}, the plan has 0 to {stage_count - 1}")
     takes = inspect.signature(block).parameters
     placed: dict[int, nn.Module] = {}
-    for stage in sorted({stage % plan.stages for stage in stages}):
+    for stage in sorted({stage % stage_count for stage in stages}):
         known = {
             **dict.fromkeys(("channels", "in_channels", "out_channels"), plan.features[stage]),
             **dict.fromkeys(("dimensions", "spatial_dims"), plan.dimensions),

@@ -96,6 +96,7 @@ def test_without_a_place_it_is_the_plan_s_u_net():
         ({"encoder": [0], "bottleneck": True}, ["encoder.blocks.0", "encoder.blocks.3"]),
         ({"encoder": [-1]}, ["encoder.blocks.3"]),
         ({"skips": [0, 2]}, ["encoder.skip_blocks.0", "encoder.skip_blocks.2"]),
+        ({"decoder": [-1]}, ["decoder.blocks.2"]),
         ({"decoder": "all"}, ["decoder.blocks.0", "decoder.blocks.1", "decoder.blocks.2"]),
     ],
 )
@@ -121,6 +122,7 @@ def test_a_block_is_built_with_what_its_constructor_takes():
     ("options", "error", "sentence"),
     [
         ({"encoder": [7]}, PlanError, r"encoder names stages \[7\], the plan has 0 to 3"),
+        ({"decoder": [3]}, PlanError, r"decoder names stages \[3\], the plan has 0 to 2"),
         ({"block": "nowhere.Block", "encoder": [0]}, PresetError, r"there is no nowhere\.Block"),
         (
             {"block_arguments": {"reduction": 0}, "encoder": [0]},
