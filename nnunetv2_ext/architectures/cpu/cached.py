@@ -10,13 +10,11 @@ from torch import Tensor
 class Cached:
     """The last result of a function of parameters, for prediction, where they are the same patch after patch.
 
-    Parameters are compared by value, so it doesn't matter who changed them and how. Copies start empty.
+    Parameters are compared by value, so it doesn't matter who changed them and how. Threads may share it. Copies start empty.
     """
 
     def __init__(self) -> None:
-        self._key: Hashable = None
-        self._parameters: list[Tensor] = []
-        self._result: Any = None
+        self._last: tuple[Hashable, list[Tensor], Any] = None, [], None
 
     def __call__(self, function: Callable[[], Tensor], key: Hashable, parameters: Sequence[Tensor]) -> Tensor:
         """``function()``, or its last result if key and parameters are unchanged.
@@ -26,10 +24,11 @@ class Cached:
             key: everything else that the result depends on, dtype included.
             parameters: the same number and shapes in every call.
         """
-        if self._key != key or not all(map(torch.equal, self._parameters, parameters)):
-            self._result = function()
-            self._key, self._parameters = key, [parameter.detach().clone() for parameter in parameters]
-        return self._result
+        last_key, last_parameters, result = self._last
+        if last_key != key or not all(map(torch.equal, last_parameters, parameters)):
+            result = function()
+            self._last = key, [parameter.detach().clone() for parameter in parameters], result
+        return result
 
     def __reduce__(self) -> tuple[type, tuple[()]]:
         return type(self), ()

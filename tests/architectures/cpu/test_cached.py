@@ -51,6 +51,17 @@ def test_another_key() -> None:
     assert counted.calls == 2
 
 
+def test_a_call_of_another_thread_in_between() -> None:
+    cache, parameter = Cached(), torch.ones(1)
+
+    def detach() -> torch.Tensor:
+        cache(lambda: torch.tensor(2.0), "other", [torch.ones(1)])
+        return torch.ones(1)
+
+    parameter.detach = detach  # asked for when the result is there
+    assert cache(lambda: torch.tensor(1.0), "one", [parameter]) == 1
+
+
 def test_copies_start_empty() -> None:
     counted = Counted()
     with torch.inference_mode():  # whose tensors are not to be copied
