@@ -30,7 +30,7 @@ def interpolate_by_matmul(x: Tensor, size: Sequence[int], *, align_corners: bool
 def _weights(length: int, target: int, align_corners: bool, dtype: torch.dtype) -> Tensor:
     """``(target, length)``, from torch's own interpolation of each unit vector."""
     with torch.inference_mode(False), torch.no_grad():
-        unit = torch.eye(length, dtype=dtype).unsqueeze(0)
+        unit = torch.eye(length, dtype=dtype, device="cpu").unsqueeze(0)
         return functional.interpolate(unit, size=target, mode="linear", align_corners=align_corners)[0].T.contiguous()
 
 
@@ -74,7 +74,7 @@ def convolve_interpolated(x: Tensor, size: Sequence[int], weight: Tensor, bias: 
 def _shifted_weights(lengths: tuple[int, ...], size: tuple[int, ...], kernel: tuple[int, ...], dtype: torch.dtype) -> Tensor:
     """``(prod(lengths), prod(kernel), prod(size))``: interpolation for each tap of a kernel, zero where it reaches outside."""
     with torch.inference_mode(False):
-        weights = torch.ones(1, 1, 1, dtype=dtype)
+        weights = torch.ones(1, 1, 1, dtype=dtype, device="cpu")
         for length, target, taps in zip(lengths, size, kernel, strict=True):
             padded = functional.pad(_weights(length, target, True, dtype).T, (taps // 2, taps // 2))
             along = padded.unfold(1, target, 1)

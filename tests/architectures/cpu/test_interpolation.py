@@ -36,6 +36,12 @@ def test_weights_made_in_inference_serve_a_training() -> None:
     assert x.grad is not None
 
 
+def test_weights_are_on_the_cpu_whatever_the_default_device() -> None:
+    interpolation._weights.cache_clear(), interpolation._shifted_weights.cache_clear()
+    with torch.device("meta"):
+        assert interpolation._shifted_weights((4,), (5,), (3,), torch.float32).device.type == "cpu"
+
+
 @pytest.mark.parametrize("largest", [1, 2**10, 2**18])
 @pytest.mark.parametrize(
     ("grid", "size", "kernel"),
