@@ -56,7 +56,7 @@ def convolve_interpolated(x: Tensor, size: Sequence[int], weight: Tensor, bias: 
         alone -= 1
     shifts = _shifted_weights(lengths[alone:], tuple(size[alone:]), kernel[alone:], x.dtype)
     # (C, rows, taps, positions); rows are the positions along the axes that are left
-    x = torch.mm(x.view(-1, len(shifts)), shifts.flatten(1)).view(-1, *shifts.shape[1:])
+    x = torch.mm(x.reshape(-1, len(shifts)), shifts.flatten(1)).view(-1, *shifts.shape[1:])
     rows, taps = len(x) // channels, x.shape[1]
     kernels = weight.view(channels, -1, taps)
     if alone:

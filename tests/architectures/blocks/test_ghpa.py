@@ -100,3 +100,9 @@ def test_maps_are_made_once_for_a_prediction_and_in_each_step_of_training(monkey
 
     maps = len(block.maps)
     assert [calls(False), calls(True), calls(False)] == [maps, 2 * maps, 0]
+
+
+def test_maps_with_channels_last():
+    block, x = GHPA(8, 4, dimensions=2).eval(), torch.randn(1, 8, 60, 60)
+    expected = block(x)
+    torch.testing.assert_close(block.to(memory_format=torch.channels_last)(x), expected)
