@@ -1,6 +1,7 @@
 """The operations of torch by number of spatial dimensions, so that one class serves 2D and 3D (and GHPA's maps 1D)."""
 
 from collections.abc import Sequence
+from numbers import Integral
 from typing import NamedTuple
 
 from torch import Tensor, nn
@@ -92,7 +93,7 @@ def per_axis(value: int | Sequence[int], dimensions: int) -> tuple[int, ...]:
     Raises:
         PlanError: if the number of numbers is not the number of axes.
     """
-    values = (value,) * dimensions if isinstance(value, int) else tuple(int(v) for v in value)
+    values = (int(value),) * dimensions if isinstance(value, (int, Integral)) else tuple(int(v) for v in value)
     if len(values) != dimensions:
         raise PlanError(f"got {list(values)} for {dimensions} spatial dimensions, need one number per axis")
     return values

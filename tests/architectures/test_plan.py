@@ -1,3 +1,4 @@
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -13,6 +14,12 @@ def test_scalars_stand_for_every_stage_and_axis():
     assert plan.features == (8, 8, 8)
     assert plan.strides == ((1, 1, 1), (2, 2, 2), (1, 2, 2))
     assert plan.total_stride == (2, 4, 4)
+
+
+def test_numbers_of_numpy_are_numbers():
+    plan = Plan.from_arguments({**arguments("3d"), "kernel_sizes": np.int64(3), "strides": [1, np.int64(2), (1, 2, 2)]})
+    assert plan.kernel_sizes == ((3, 3, 3),) * 3
+    assert plan.strides == ((1, 1, 1), (2, 2, 2), (1, 2, 2))
 
 
 @pytest.mark.parametrize(
