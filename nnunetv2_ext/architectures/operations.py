@@ -99,9 +99,9 @@ def per_axis(value: int | Sequence[int], dimensions: int) -> tuple[int, ...]:
     return values
 
 
-def same_padding(kernel: Sequence[int], dilation: int = 1) -> tuple[int, ...]:
+def same_padding(kernel: Sequence[int]) -> tuple[int, ...]:
     """The padding that keeps the size under an odd kernel and a stride of 1."""
-    return tuple(dilation * (k - 1) // 2 for k in kernel)
+    return tuple((k - 1) // 2 for k in kernel)
 
 
 def resize(x: Tensor, size: Sequence[int], *, align_corners: bool = True) -> Tensor:

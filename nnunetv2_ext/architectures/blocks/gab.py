@@ -91,8 +91,8 @@ class GAB(nn.Module):
             channels = 2 * width + mask_channels
             per_axis_dilation = [dilation if k > 1 else 1 for k in kernel]
             self.groups.append(nn.Sequential(ChannelLayerNorm(channels), ops.depthwise(channels, kernel, per_axis_dilation)))
-        self.fused = 2 * skip_channels + groups * mask_channels
-        self.output = nn.Sequential(ChannelLayerNorm(self.fused), ops.convolution(self.fused, skip_channels, 1))
+        fused = 2 * skip_channels + groups * mask_channels
+        self.output = nn.Sequential(ChannelLayerNorm(fused), ops.convolution(fused, skip_channels, 1))
 
     def forward(self, deep: Tensor, skip: Tensor, mask: Tensor) -> Tensor:
         recompute: Recompute = "none" if self.recompute == "none" else "full"

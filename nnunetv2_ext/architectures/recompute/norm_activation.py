@@ -44,13 +44,13 @@ def norm_activation(x: Tensor, norm: Any, activation: nn.Module) -> FeatureMap:
     The running statistics of a BatchNorm are updated here, once, however often the map is computed. Those of a SyncBatchNorm
     are over all processes.
     """
-    if torch.compiler.is_compiling() and norm is not None:
+    if torch.compiler.is_compiling():
         return _traced(x, norm, activation)
     slope = _slope(activation)
     instance, group = type(norm) in INSTANCE_NORMS, _process_group(norm)
     values = x[0, 0].numel() if instance else x[:, 0].numel()
     if slope is None or type(norm) not in (*BATCH_NORMS, *INSTANCE_NORMS) or (values == 1 and group is None):
-        return activation(x if norm is None else norm(x))
+        return activation(norm(x))
     if norm.track_running_stats and (instance or not norm.training):
         return activation(norm(x))
     mean, variance = statistics(x, instance=instance)
