@@ -16,7 +16,7 @@ ROOT = Path(__file__).parent.parent
 DOCUMENT = ROOT / "docs" / "results.md"
 WITHOUT_ONE = ("EGENoMBTFE", "EGENoEAB", "EGENoGHPA", "EGENoGAB")
 ALONE = ("MBTFE", "EAB", "GHPA", "GAB")
-CHOICES = ("EGEPlanNorm", "EGEGHPAEverywhere", "EGENoMasks")
+CHOICES = ("EGEPlanNorm", "EGEGHPAEverywhere", "EGENoMasks", "EGEResidual", "EGEKeepSkips")
 """of scripts/results_presets/choices.py"""
 OPTIMIZERS = {"": "", "Adan": "", "AdamW": "_lr1e-3"}
 """nnU-Net's SGD and others, each with the suffix of its learning rate"""
