@@ -80,7 +80,7 @@ def _is_checkpoint(members: list[zipfile.ZipInfo], name: str) -> bool:
     if not any(path.name in ("data.pkl", "constants.pkl") for path in paths):
         return False
     of_model = [path for path in paths if path.name.endswith((".pth", "plans.json"))]
-    if of_model or len({path.parts[0] for path in paths}) != 1:
+    if of_model or len({path.parts[:1] for path in paths}) != 1:
         raise UnsafeFileError(
             f"{name} holds the parts of a checkpoint (data.pkl) and other files beside them: it is neither a checkpoint nor a "
             "model zip, and made to mislead. Don't load it and don't unpack it."

@@ -2,7 +2,6 @@
 
 import gzip
 import json
-import shutil
 import struct
 import subprocess
 from pathlib import Path
@@ -69,10 +68,7 @@ def files(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def of_the_page(files):
-    node = shutil.which("node")
-    if node is None:
-        pytest.skip("node is not installed")
+def of_the_page(node, files):
     driver = Path(__file__).with_name("page_nifti.mjs")
     done = subprocess.run([node, driver, PAGE / "steps", *files.values()], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr

@@ -4,7 +4,6 @@ The networks are a line of arithmetic, the same in both, so that every differenc
 """
 
 import json
-import shutil
 import subprocess
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -117,11 +116,8 @@ CASES = {
 
 
 @pytest.fixture(scope="module")
-def of_the_page(tmp_path_factory):
+def of_the_page(node, tmp_path_factory):
     """What node computes for all cases."""
-    node = shutil.which("node")
-    if node is None:
-        pytest.skip("node is not installed")
     cases = [
         {
             "model": asdict(model),
@@ -168,10 +164,7 @@ console.log(JSON.stringify([...resample(channel, shape, spacing, target, how).da
     ("spacing", "target", "shape"),
     [((1.0, 1.0, 1.0), (0.6, 1.2, 0.7), (15, 8, 14)), ((4.0, 1.0, 1.0), (3.1, 0.6, 0.7), (12, 17, 14))],
 )
-def test_cubic_splines_stay_between_the_values_of_the_image(tmp_path, spacing, target, shape):
-    node = shutil.which("node")
-    if node is None:
-        pytest.skip("node is not installed")
+def test_cubic_splines_stay_between_the_values_of_the_image(node, tmp_path, spacing, target, shape):
     blocks = (np.random.default_rng(0).random((9, 10, 10)) > 0.5).astype(np.float32)  # which splines overshoot
     file = tmp_path / "case.json"
     case = {"channel": {"data": blocks.ravel().tolist(), "shape": blocks.shape}, "shape": shape, "how": asdict(SPLINES)}
@@ -186,10 +179,7 @@ def test_cubic_splines_stay_between_the_values_of_the_image(tmp_path, spacing, t
 
 
 @pytest.mark.parametrize(("old", "length"), SIZES)
-def test_takes_the_same_slices_as_torch(tmp_path, old, length):
-    node = shutil.which("node")
-    if node is None:
-        pytest.skip("node is not installed")
+def test_takes_the_same_slices_as_torch(node, tmp_path, old, length):
     channel = np.arange(2 * old * 3, dtype=np.float32).reshape(2, old, 3)
     place = {"shape": (2, length, 3), "spacing": (1.0, 4.0, 1.0), "target": (1.0, 4.0, 1.0)}
     file = tmp_path / "case.json"
@@ -201,10 +191,7 @@ def test_takes_the_same_slices_as_torch(tmp_path, old, length):
     np.testing.assert_array_equal(np.reshape(json.loads(done.stdout), place["shape"]), resample(channel, **place, how=TORCH))
 
 
-def test_an_image_without_voxels_at_the_spacing_of_the_model_is_refused(tmp_path):
-    node = shutil.which("node")
-    if node is None:
-        pytest.skip("node is not installed")
+def test_an_image_without_voxels_at_the_spacing_of_the_model_is_refused(node, tmp_path):
     file = tmp_path / "case.json"
     case = {"channel": {"data": [1.0], "shape": (1, 1, 1)}, "shape": (1, 1, 0), "how": asdict(SPLINES)}
     file.write_text(json.dumps({**case, "spacing": (1, 1, 0.01), "target": (1, 1, 1)}))
@@ -222,10 +209,7 @@ console.log(JSON.stringify(countVoxels(labels, readLabels(model).names)));
 
 
 @pytest.mark.parametrize(("case", "expected"), [("regions", [6, 5, 3]), ("ignore label", [1, 2])])
-def test_the_voxels_of_a_region_are_those_of_all_its_labels(case, expected):
-    node = shutil.which("node")
-    if node is None:
-        pytest.skip("node is not installed")
+def test_the_voxels_of_a_region_are_those_of_all_its_labels(node, case, expected):
     arguments = [json.dumps(asdict(CASES[case][0])), json.dumps([0, 1, 2, 2, 3, 3, 3])]
     command = [node, "--input-type=module", "-e", COUNT, web.PAGE / "steps", *arguments]
     done = subprocess.run(command, capture_output=True, text=True, check=False)

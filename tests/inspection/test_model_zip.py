@@ -124,7 +124,7 @@ def test_a_pickle_in_front_of_a_zip_is_refused(checkpoint):
 
 
 @pytest.mark.parametrize("decoy", ["Dataset999_Tiny/data.pkl", "archive/data.pkl", "Dataset999_Tiny/code/CONSTANTS.pkl"])
-@pytest.mark.parametrize("other", [f"{FOLD}/checkpoint_final.PTH", f"{FOLD}/plans.json"])
+@pytest.mark.parametrize("other", [f"{FOLD}/checkpoint_final.PTH", f"{FOLD}/plans.json", "."])
 def test_a_model_zip_that_looks_like_a_checkpoint_is_refused(decoy, other, tmp_path):
     members = [(decoy, pickle.dumps({})), (other, pickle.dumps(Touch(tmp_path / "was here")))]
     with pytest.raises(UnsafeFileError, match=r"model.zip holds the parts of a checkpoint .data.pkl. and other files"):
