@@ -8,6 +8,8 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -85,15 +87,42 @@ class Training:
 
 def _run(command: list[str], environment: dict[str, str], log: Any, lock: int) -> int:
     environment = {**os.environ, "PYTHONUNBUFFERED": "1", **environment}
-    # A session of its own: its worker processes can be ended with it, and Ctrl-C reaches it through us alone.
-    process = subprocess.Popen(
-        command, env=environment, stdout=log, stderr=subprocess.STDOUT, start_new_session=True, pass_fds=(lock,)
-    )
+    process = None
     try:
+        # A session of its own: its worker processes can be ended with it, and Ctrl-C reaches it through us alone.
+        with _signals_held_back():
+            process = subprocess.Popen(
+                command, env=environment, stdout=log, stderr=subprocess.STDOUT, start_new_session=True, pass_fds=(lock,)
+            )
         return process.wait()
     finally:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
+        if process is not None:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+
+
+@contextlib.contextmanager
+def _signals_held_back() -> Iterator[None]:
+    """Calls signal handlers at the end of the block only.
+
+    One that raises, as those of Ctrl-C and submitit do, could otherwise interrupt Popen between the start of the process and
+    the assignment: nobody could end the process any more, and it would hold the run's lock.
+    """
+    if threading.current_thread() is not threading.main_thread():  # the only one in which handlers are called
+        yield
+        return
+    arrived: list[int] = []
+    handlers = {number: signal.getsignal(number) for number in signal.valid_signals()}
+    handlers = {number: handler for number, handler in handlers.items() if callable(handler)}
+    for number in handlers:
+        signal.signal(number, lambda number, _frame: arrived.append(number))
+    try:
+        yield
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+        for number in arrived:
+            signal.raise_signal(number)
 
 
 def _executable(name: str) -> str:

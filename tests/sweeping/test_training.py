@@ -5,6 +5,8 @@ import fcntl
 import os
 import pickle
 import signal
+import subprocess
+import sys
 import threading
 from pathlib import Path
 
@@ -91,6 +93,28 @@ def test_ends_the_processes_that_a_training_leaves_behind(training, tmp_path) ->
     reader.start()
     assert training() == 0
     reader.join()
+
+
+def test_a_signal_that_arrives_while_a_training_starts_ends_it(training, tmp_path, monkeypatch) -> None:
+    started: list[subprocess.Popen] = []
+
+    class Popen(subprocess.Popen):
+        def __init__(self, *arguments, **options) -> None:
+            super().__init__(*arguments, **options)
+            started.append(self)
+            signal.raise_signal(signal.SIGUSR2)
+
+    (tmp_path / "nnUNetv2_train").write_text("#!/bin/sh\nsleep 1000\n")
+    monkeypatch.setattr(module.subprocess, "Popen", Popen)
+    handler = signal.signal(signal.SIGUSR2, lambda *_: sys.exit("requeued"))
+    try:
+        with pytest.raises(SystemExit, match="requeued"):
+            training()
+    finally:
+        signal.signal(signal.SIGUSR2, handler)
+    assert started[0].wait(60) == -signal.SIGKILL
+    with training.log_file.with_suffix(".lock").open("a") as lock:  # the next job gets it
+        fcntl.flock(lock, fcntl.LOCK_EX)
 
 
 def test_can_be_sent_to_another_process_and_queued_again(training) -> None:
