@@ -9,11 +9,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import click
+from published_runs import pack, unpack
 
 from nnunetv2_ext.datasets import host_folder
+from nnunetv2_ext.runs import Run
 
 ROOT = Path(__file__).parent.parent
 DOCUMENT = ROOT / "docs" / "results.md"
+PUBLISHED = ROOT / "docs" / "results"
+"""has the scores of each experiment's runs, which are not trained again where they are"""
 WITHOUT_ONE = ("EGENoMBTFE", "EGENoEAB", "EGENoGHPA", "EGENoGAB")
 ALONE = ("MBTFE", "EAB", "GHPA", "GAB")
 CHOICES = ("EGEPlanNorm", "EGEGHPAEverywhere", "EGENoMasks", "EGEResidual", "EGEKeepSkips")
@@ -97,9 +101,11 @@ class Runner:
             path.mkdir(parents=True, exist_ok=True)
 
     def run(self, name: str, experiment: Experiment) -> None:
-        """Trains what is left, compares, and writes the table into docs/results.md."""
-        plans = self._plan(experiment)
+        """Trains what is left, compares, and writes the table into docs/results.md and the scores beside it."""
+        plans, archive = self._plan(experiment), PUBLISHED / f"{name}.tar.xz"
         trainers = [f"nnUNetTrainer{preset}{experiment.suffixes}" for preset in experiment.presets]
+        if archive.is_file() and not self._dry_run:
+            unpack(archive, self._results)
         self._sweep(experiment, plans, trainers, experiment.repeats)
         files = {
             kind: self._pages / f"{name}.{suffix}" for kind, suffix in (("markdown", "md"), ("html", "html"), ("csv", "csv"))
@@ -112,6 +118,13 @@ class Runner:
             block = f"## {experiment.title}\n\n{files['markdown'].read_text()}"
             text = DOCUMENT.read_text() if DOCUMENT.is_file() else "# Results\n"
             DOCUMENT.write_text(with_block(text, name, f"{block}\nMade by `scripts/results.sh {name}`.\n"))
+            pack(archive, self._results, self._runs(experiment, plans, trainers))
+
+    def _runs(self, experiment: Experiment, plans: str, trainers: list[str]) -> list[Run]:
+        where, repeats = (self._results, experiment.dataset), range(experiment.repeats)
+        return [
+            Run(*where, trainer, plans, experiment.configuration, "0", repeat) for trainer in trainers for repeat in repeats
+        ]
 
     def _plan(self, experiment: Experiment) -> str:
         """Plans and preprocesses if need be; the name of the plans."""

@@ -102,3 +102,21 @@ residual_no_eab = Preset(
     arguments={"eab": False},
     plan_facts=EGE_FACTS,
 )
+
+
+class EGEShortcuts(EGEResidual):
+    """EGE with a shortcut around each MBTFE and GHPA, whose GABs add to the skips."""
+
+    def __init__(self, **arguments: Any) -> None:
+        super().__init__(**arguments)
+        self.decoder.bridges = nn.ModuleList(map(BridgeWithSkip, self.decoder.bridges))
+
+
+shortcuts = Preset(name="EGEShortcuts", summary="EGE with shortcuts everywhere", network=EGEShortcuts, plan_facts=EGE_FACTS)
+shortcuts_no_eab = Preset(
+    name="EGEShortcutsNoEAB",
+    summary="EGE with shortcuts everywhere and without EAB",
+    network=EGEShortcuts,
+    arguments={"eab": False},
+    plan_facts=EGE_FACTS,
+)

@@ -16,10 +16,12 @@ SCRIPT = Path(__file__).parents[2] / "scripts" / "results.py"
 
 @pytest.fixture(scope="module")
 def results():
+    sys.path.insert(0, str(SCRIPT.parent))  # where Python looks first when it runs a script
     spec = importlib.util.spec_from_file_location("results_script", SCRIPT)
     module = importlib.util.module_from_spec(spec)
     sys.modules["results_script"] = module  # where a dataclass looks for its module
     spec.loader.exec_module(module)
+    sys.path.remove(str(SCRIPT.parent))
     return module
 
 
