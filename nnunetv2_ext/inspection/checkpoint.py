@@ -8,7 +8,7 @@ from math import prod
 from typing import IO, Any
 
 from nnunetv2_ext.errors import UnknownTrainerError, UnsafeFileError
-from nnunetv2_ext.inspection.inert_pickle import LARGEST, Inert, Plain, read
+from nnunetv2_ext.inspection.inert_pickle import LARGEST, Inert, Plain, entries_of, read
 from nnunetv2_ext.inspection.zip_file import folded, open_zip
 from nnunetv2_ext.presets.adapt import ADAPTER
 from nnunetv2_ext.presets.with_block import BLOCK_UNET
@@ -62,7 +62,7 @@ class Checkpoint:
     imports: list[str]
     """what would be imported, and could be called, if it were loaded"""
     suspicious: list[str]
-    """of the imports, those that no checkpoint of nnU-Net's needs"""
+    """of the imports, those that no checkpoint of nnU-Net's needs, and those that it uses to hide text"""
 
 
 def inspect_checkpoint(stream: IO[bytes], name: str, versions: Mapping[str, str]) -> Checkpoint:
@@ -78,7 +78,7 @@ def inspect_checkpoint(stream: IO[bytes], name: str, versions: Mapping[str, str]
     """
     try:
         content, imports = read(_pickle_of(stream, name))
-        return _describe(content if isinstance(content, dict) else {}, imports, versions)
+        return _describe(content, imports, versions)
     except UnsafeFileError:
         raise
     except Exception as error:  # what a file that is damaged, or made to confuse, raises can be anything
@@ -138,15 +138,16 @@ def _pickle_of(stream: IO[bytes], name: str) -> bytes:
         return archive.read(pickles[0])
 
 
-def _describe(content: dict[str, Any], imports: list[str], versions: Mapping[str, str]) -> Checkpoint:
+def _describe(content: Any, imports: list[str], versions: Mapping[str, str]) -> Checkpoint:
     plain = Plain()
-    trainer = plain(content.get("trainer_name"))
-    arguments, log = (_mapping(plain(content.get(key))) for key in ("init_args", "logging"))
+    said = _mapping(plain(content))
+    trainer = said.get("trainer_name")
+    arguments, log = _mapping(said.get("init_args")), _mapping(said.get("logging"))
     plans, configuration = _mapping(arguments.get("plans")), arguments.get("configuration")
     plan = _plan(plans, configuration)
     named, suspicious_in_plans = named_by(plans)
     dice = log.get("dice_per_class_or_region")
-    suspicious = suspicious_in_plans.union(name for name in imports if name not in HARMLESS)
+    suspicious = {*suspicious_in_plans, *plain.hidden, *(name for name in imports if name not in HARMLESS)}
     return Checkpoint(
         trainer=trainer,
         preset=_preset(trainer),
@@ -154,9 +155,9 @@ def _describe(content: dict[str, Any], imports: list[str], versions: Mapping[str
         plans=plans.get("plans_name"),
         configuration=configuration,
         fold=None if arguments.get("fold") is None else str(arguments["fold"]),
-        epochs=plain(content.get("current_epoch")),
-        parameters=_parameters(content.get("network_weights")),
-        best_ema_dice=plain(content.get("_best_ema")),
+        epochs=said.get("current_epoch"),
+        parameters=_parameters((entries_of(content) or {}).get("network_weights")),
+        best_ema_dice=said.get("_best_ema"),
         last_dice_per_class=dice[-1] if isinstance(dice, list) and dice else None,
         plan=plan,
         versions=dict(versions),
@@ -178,10 +179,8 @@ def _preset(trainer: Any) -> str | None:
 
 def _parameters(weights: Any) -> int | None:
     """Numbers in all tensors, buffers included; a tensor that two names share counts once."""
-    tensors = weights
-    if isinstance(weights, Inert):  # an OrderedDict, built from a list of pairs or filled afterwards
-        tensors = {**dict(*weights.arguments), **weights.items}
-    if not isinstance(tensors, dict):
+    tensors = entries_of(weights)
+    if tensors is None:
         return None
     sizes: dict[Any, int] = {}
     for tensor in tensors.values():

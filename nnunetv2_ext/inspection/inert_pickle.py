@@ -10,7 +10,9 @@ import struct
 from collections.abc import Callable
 from typing import Any, ClassVar
 
-FLOAT_FORMATS = {"f2": "e", "f4": "f", "f8": "d"}
+NUMBERS = ("f2", "f4", "f8", "b1", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8")
+NUMBER_FORMATS = dict(zip(NUMBERS, "efd?bhiqBHIQ", strict=True))
+"""of the struct module, by numpy's name of the type"""
 LARGEST = 1 << 28
 """bytes; a pickle of a checkpoint, whose tensors are elsewhere, has about a megabyte"""
 
@@ -110,6 +112,8 @@ class Plain:
 
     def __init__(self) -> None:
         self._parts = 0
+        self.hidden: set[str] = set()
+        """names of calls that may make text, which nobody can read without calling them"""
 
     def __call__(self, value: Any) -> Any:
         self._parts += 1
@@ -117,23 +121,41 @@ class Plain:
             raise pickle.UnpicklingError("it has no end")
         if isinstance(value, (str, int, float, bool, type(None))):
             return value
-        if isinstance(value, (list, tuple)):
+        if isinstance(value, (list, tuple, set, frozenset)):
             return [self(item) for item in value]
-        if isinstance(value, dict):
-            return {str(key): self(item) for key, item in value.items() if isinstance(key, (str, int))}
+        entries = entries_of(value)
+        if entries is not None:
+            pairs = [(self(key) if isinstance(key, Inert) else key, self(item)) for key, item in entries.items()]
+            return {key: item for key, item in pairs if isinstance(key, (str, int))}
         if isinstance(value, Inert) and value.name.endswith(".multiarray.scalar"):
-            return _scalar(*value.arguments)
-        if isinstance(value, Inert) and value.name == "collections.OrderedDict":
-            return self(value.items)
+            number = _scalar(*value.arguments)
+            if number is None:
+                self.hidden.add(value.name)
+            return number
+        if isinstance(value, Inert) and value.name == "_codecs.encode" and not _is_bytes(value):
+            self.hidden.add(value.name)
         return None
+
+
+def entries_of(value: Any) -> dict[Any, Any] | None:
+    """Those of a dictionary, or of an OrderedDict, which is made from pairs or filled afterwards; None of anything else."""
+    if isinstance(value, Inert) and value.name == "collections.OrderedDict":
+        return {**dict(*value.arguments), **value.items}
+    return value if isinstance(value, dict) else None
+
+
+def _is_bytes(value: Inert) -> bool:
+    """Whether it is how bytes are written in protocol 2. Other encodings, such as rot13, make text."""
+    return value.name == "_codecs.encode" and value.arguments[1:] == ("latin1",)
 
 
 def _scalar(kind: Any, data: Any) -> float | None:
     """A number of numpy's, from its type and its bytes."""
-    if isinstance(data, Inert) and data.name == "_codecs.encode":
-        data = data.arguments[0].encode("latin1")  # how bytes are written in protocol 2
+    if isinstance(data, Inert) and _is_bytes(data):
+        data = data.arguments[0].encode("latin1")
     code = kind.arguments[0] if isinstance(kind, Inert) and kind.arguments else None
-    if code not in FLOAT_FORMATS or not isinstance(data, bytes):
+    if code not in NUMBER_FORMATS or not isinstance(data, bytes):
         return None
-    (number,) = struct.unpack(f"<{FLOAT_FORMATS[code]}", data)
-    return float(number)
+    number: float
+    (number,) = struct.unpack(f"<{NUMBER_FORMATS[code]}", data)
+    return number

@@ -1,9 +1,12 @@
+import _codecs
 import json
 import pickle
 import zipfile
+from collections import OrderedDict
 from io import BytesIO
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -76,6 +79,40 @@ def test_what_a_plan_names_is_suspicious_if_it_is_no_network(named, place, tmp_p
 def of_network(name, **arguments):
     architecture = {"network_class_name": name, "arch_kwargs": arguments, "_kw_requires_import": ["nonlin"]}
     return {"configurations": {"2d": {}, "3d": {"architecture": architecture}}}
+
+
+class Made:
+    """Unpickled, it is what a call makes."""
+
+    def __init__(self, *call):
+        self.call = call
+
+    def __reduce__(self):
+        return self.call
+
+
+def of_plans(plans):
+    return {"init_args": {"plans": plans}}
+
+
+EVIL = of_network("os.system")
+NEEDING = {"arch_kwargs": {"act": "os.system"}, "_kw_requires_import": {"act"}}
+HIDDEN = {
+    "an OrderedDict of all": ("os.system", OrderedDict(of_plans(EVIL))),
+    "plans made of pairs": ("os.system", of_plans(Made(OrderedDict, (list(EVIL.items()),)))),
+    "a configuration behind a number": ("os.system", of_plans({"configurations": {"1": EVIL["configurations"]["3d"], 1: {}}})),
+    "a set of arguments": ("os.system", of_plans({"configurations": {"2d": {"architecture": NEEDING}}})),
+    "text of numpy's": (".multiarray.scalar", of_plans(of_network(np.str_("os.system")))),
+    "a key of numpy's": (".multiarray.scalar", of_plans({np.str_("configurations"): EVIL["configurations"]})),
+    "text in another code": ("_codecs.encode", of_plans(of_network(Made(_codecs.encode, ("bf.flfgrz", "rot13"))))),
+}
+
+
+@pytest.mark.parametrize("where", HIDDEN)
+def test_a_name_is_suspicious_wherever_plans_hide_it(where, tmp_path):
+    expected, content = HIDDEN[where]
+    (suspicious,) = inspected(checkpoint(tmp_path / "hidden.pth", pickle.dumps(content, protocol=4))).suspicious
+    assert suspicious.endswith(expected)
 
 
 @pytest.mark.parametrize("preset", PRESETS.values(), ids=lambda preset: preset.name)

@@ -52,9 +52,32 @@ def test_plain_values_are_read(protocol):
     assert {name.split(".")[0] for name in names} <= {"collections", "numpy", "_codecs"}
 
 
+@pytest.mark.parametrize("number", [np.int64(-3), np.uint8(200), np.bool_(True)])
+def test_whole_numbers_of_numpys_are_read(number):
+    assert Plain()(read(pickle.dumps(number, protocol=2))[0]) == number
+
+
+def test_sets_and_dictionaries_made_of_pairs_are_read():
+    pairs = b"\x80\x02ccollections\nOrderedDict\n](X\x01\x00\x00\x00aK\x01\x86X\x01\x00\x00\x00bK\x02\x86e\x85R."
+    assert pickle.loads(pairs) == collections.OrderedDict(a=1, b=2)
+    assert Plain()(read(pairs)[0]) == {"a": 1, "b": 2}
+    assert Plain()(read(pickle.dumps([{1}, frozenset("a")], protocol=4))[0]) == [[1], ["a"]]
+
+
+def test_a_number_and_its_text_are_two_keys():
+    assert Plain()({"1": "a", 1: "b"}) == {"1": "a", 1: "b"}
+
+
 def test_arrays_and_objects_are_left_out():
-    content, _ = read(pickle.dumps([np.zeros(3), {1, 2}, Path("a")]))
-    assert Plain()(content) == [None, None, None]
+    content, _ = read(pickle.dumps([np.zeros(3), Path("a")]))
+    assert Plain()(content) == [None, None]
+
+
+@pytest.mark.parametrize(("value", "hidden"), [(b"a", 0), (np.float32(1), 0), (np.str_("a"), 1), ({np.str_("a"): 1}, 1)])
+def test_text_that_a_call_makes_is_hidden(value, hidden):
+    plain = Plain()
+    plain(read(pickle.dumps(value, protocol=2))[0])
+    assert len(plain.hidden) == hidden
 
 
 def test_a_structure_without_an_end_is_given_up(monkeypatch):
