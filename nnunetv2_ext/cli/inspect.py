@@ -3,7 +3,7 @@
 import json
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -53,8 +53,7 @@ def _print(line: str) -> None:
 
 def _print_facts(checkpoint: "Checkpoint") -> None:
     plan = checkpoint.plan
-    architecture = plan.get("architecture", {})
-    dice = checkpoint.last_dice_per_class
+    architecture = _mapping(plan.get("architecture"))
     facts = {
         "trainer": checkpoint.trainer,
         "preset": checkpoint.preset,
@@ -64,13 +63,24 @@ def _print_facts(checkpoint: "Checkpoint") -> None:
         "fold": checkpoint.fold,
         "epochs": checkpoint.epochs,
         "parameters": None if checkpoint.parameters is None else f"{checkpoint.parameters:,} with buffers",
-        "patch": " x ".join(map(str, plan.get("patch_size", []))),
+        "patch": _joined(plan.get("patch_size"), " x "),
         "batch": plan.get("batch_size"),
         "plan's network": architecture.get("network_class_name"),
-        "stages": architecture.get("arch_kwargs", {}).get("n_stages"),
+        "stages": _mapping(architecture.get("arch_kwargs")).get("n_stages"),
         "best EMA Dice": checkpoint.best_ema_dice,
-        "last Dice": ", ".join(f"{value:.4f}" for value in dice) if dice else None,
+        "last Dice": _joined(checkpoint.last_dice_per_class, ", "),
         "versions": ", ".join(f"{name} {version}" for name, version in checkpoint.versions.items()),
     }
     for name, value in facts.items():
         _print(f"  {name:<16} {'not said' if value in (None, '') else value}")
+
+
+def _mapping(value: Any) -> dict[str, Any]:
+    return value if isinstance(value, dict) else {}
+
+
+def _joined(values: Any, separator: str) -> Any:
+    """A list as text; what isn't one, as a file may say it, remains as it is."""
+    if not isinstance(values, list):
+        return values
+    return separator.join(f"{value:.4f}" if isinstance(value, float) else str(value) for value in values)

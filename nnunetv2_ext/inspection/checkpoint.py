@@ -45,7 +45,7 @@ HARMLESS_WITH = {ADAPTER: "network", BLOCK_UNET: "block"}
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """What a checkpoint says of itself; None where it says nothing."""
+    """What a checkpoint says of itself; None where it says nothing. Nothing keeps a file from saying it in other types."""
 
     trainer: str | None
     preset: str | None
@@ -92,7 +92,7 @@ def versions_of(run_card: bytes) -> dict[str, str]:
     """The versions in a run card; none if it can't be read."""
     try:
         return {str(key): str(value) for key, value in json.loads(run_card)["versions"].items()}
-    except (ValueError, KeyError, TypeError, AttributeError):
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return {}
 
 
@@ -187,7 +187,7 @@ def _parameters(weights: Any) -> int | None:
         if isinstance(tensor, Inert) and tensor.name == "torch._utils._rebuild_tensor_v2":
             (_, _, key, *_), offset, size, *_ = tensor.arguments
             sizes[key, offset] = prod(size)
-    return sum(sizes.values())
+    return Plain()(sum(sizes.values()))
 
 
 def _plan(plans: dict[str, Any], configuration: Any) -> dict[str, Any]:

@@ -106,26 +106,34 @@ class Plain:
     """Turns what was read into Python's own numbers, lists and dictionaries; what can't be turned is None.
 
     A structure that refers to itself, or to the same part over and over, has no end: it is given up after ``LIMIT`` parts.
+    One that is nested deeper than ``DEPTH`` is given up, too: Python can't print it.
     """
 
     LIMIT = 2_000_000
+    DEPTH = 100
 
     def __init__(self) -> None:
         self._parts = 0
         self.hidden: set[str] = set()
         """names of calls that may make text, which nobody can read without calling them"""
 
-    def __call__(self, value: Any) -> Any:
+    def __call__(self, value: Any, depth: int = 0) -> Any:
         self._parts += 1
         if self._parts > self.LIMIT:
             raise pickle.UnpicklingError("it has no end")
-        if isinstance(value, (str, int, float, bool, type(None))):
+        if depth > self.DEPTH:
+            raise pickle.UnpicklingError("it is nested too deeply")
+        if isinstance(value, int):
+            return value if value.bit_length() <= 64 else None  # Python doesn't print numbers of thousands of digits
+        if isinstance(value, (str, float, type(None))):
             return value
         if isinstance(value, (list, tuple, set, frozenset)):
-            return [self(item) for item in value]
+            return [self(item, depth + 1) for item in value]
         entries = entries_of(value)
         if entries is not None:
-            pairs = [(self(key) if isinstance(key, Inert) else key, self(item)) for key, item in entries.items()]
+            pairs = [
+                (self(key) if isinstance(key, (Inert, int)) else key, self(item, depth + 1)) for key, item in entries.items()
+            ]
             return {key: item for key, item in pairs if isinstance(key, (str, int))}
         if isinstance(value, Inert) and value.name.endswith(".multiarray.scalar"):
             number = _scalar(*value.arguments)

@@ -2,11 +2,12 @@
 
 import json
 import pickle
+import re
 
 import pytest
 import torch
 
-from tests.inspection.hostile import Touch, checkpoint
+from tests.inspection.hostile import Made, Touch, checkpoint
 
 
 @pytest.fixture
@@ -49,6 +50,34 @@ def test_what_a_file_says_stays_on_its_line(command, tmp_path):
     assert "\nIt names nothing" not in output
     assert all(letter.isprintable() or letter == "\n" for letter in output)
     assert output.splitlines()[-1].startswith("Don't load this file")
+
+
+@pytest.mark.parametrize("arguments", [[], ["--json"]])
+@pytest.mark.parametrize("odd", [None, 5, "text", [None, "a", [1.5]], {1: 2}, 10**5000], ids=lambda odd: type(odd).__name__)
+def test_values_of_odd_types_are_printed_as_they_are(command, tmp_path, odd, arguments):
+    architecture = {"architecture": dict.fromkeys(("network_class_name", "arch_kwargs"), odd), "patch_size": odd}
+    plans = {"dataset_name": odd, "configurations": {"2d": architecture, "3d": {"architecture": odd}}}
+    weights = {"a": Made(torch._utils._rebuild_tensor_v2, (("storage", None, "0", "cpu", 1), 0, (10**5000,)))}
+    for configuration in ("2d", "3d", odd):
+        content = {
+            "trainer_name": odd,
+            "current_epoch": 7,
+            "init_args": {"plans": plans, "configuration": configuration},
+            "logging": {"dice_per_class_or_region": [odd]},
+            "network_weights": weights,
+        }
+        result = command("inspect", str(checkpoint(tmp_path / "odd.pth", pickle.dumps(content))), *arguments)
+        assert isinstance(result.exception, (SystemExit, type(None))), result.exception
+        assert re.search(r"epochs\W+7\b", result.output)
+
+
+def test_what_is_nested_too_deeply_to_be_printed_is_a_sentence(command, tmp_path):
+    nested = []
+    for _ in range(200):
+        nested = [nested]
+    result = command("inspect", str(checkpoint(tmp_path / "deep.pth", pickle.dumps({"trainer_name": nested}))))
+    assert result.exit_code == 1
+    assert "deep.pth can't be read as a checkpoint (UnpicklingError: it is nested too deeply)" in result.output
 
 
 def test_what_is_no_model_file_is_a_sentence(command, tmp_path):

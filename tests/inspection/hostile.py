@@ -17,6 +17,16 @@ class Touch:
         return os.system, (f"touch '{self.file}'",)
 
 
+class Made:
+    """Unpickled, it is what a call makes."""
+
+    def __init__(self, *call: Any) -> None:
+        self.call = call
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return self.call
+
+
 def opcodes(file: Path) -> dict[str, bytes]:
     """Each of the ways in which a pickle names something and has it called."""
     command = f"touch '{file}'".encode()

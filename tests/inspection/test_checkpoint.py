@@ -16,7 +16,7 @@ from nnunetv2_ext.inspection.checkpoint import inspect_checkpoint, named_by, ver
 from nnunetv2_ext.presets import PRESETS
 from nnunetv2_ext.presets.adapt import ADAPTER
 from nnunetv2_ext.presets.with_block import BLOCK_UNET, with_block
-from tests.inspection.hostile import BROKEN, Touch, checkpoint, opcodes
+from tests.inspection.hostile import BROKEN, Made, Touch, checkpoint, opcodes
 from tests.trainers.runs import make_trainer
 
 
@@ -79,16 +79,6 @@ def test_what_a_plan_names_is_suspicious_if_it_is_no_network(named, place, tmp_p
 def of_network(name, **arguments):
     architecture = {"network_class_name": name, "arch_kwargs": arguments, "_kw_requires_import": ["nonlin"]}
     return {"configurations": {"2d": {}, "3d": {"architecture": architecture}}}
-
-
-class Made:
-    """Unpickled, it is what a call makes."""
-
-    def __init__(self, *call):
-        self.call = call
-
-    def __reduce__(self):
-        return self.call
 
 
 def of_plans(plans):
@@ -198,6 +188,7 @@ def test_a_pickle_larger_than_any_is_refused(tmp_path, monkeypatch):
         ("[]", {}),
         ("cut of", {}),
         ('{"versions": 1}', {}),
+        ("[" * 100_000, {}),
     ],
 )
 def test_versions_of_a_run_card(card, versions):
