@@ -1,6 +1,7 @@
 """Whether a comparison is fair: same data, same plans, same folds of the same cases."""
 
 from collections.abc import Collection, Sequence
+from itertools import product
 
 from nnunetv2_ext.comparison.reading import Model
 from nnunetv2_ext.errors import ComparisonError
@@ -38,13 +39,16 @@ def check(models: Sequence[Model], folds: Sequence[str], allowed: Collection[str
     for model in models:
         _refuse("incomplete", _missing(model, chosen), allowed, notes)
     models, chosen = _complete(models, chosen)
-    first, *others = (part for model in models for part in model.parts)
+    parts = [part for model in models for part in model.parts]
+    first, *others = parts
     _check_labels(first, others)
+    with_fingerprint = next((part for part in parts if part.fingerprint is not None), first)
     for other in others:
-        _refuse("data", _other_data(first, other), allowed, notes)
+        _refuse("data", _other_data(with_fingerprint, other), allowed, notes)
         _refuse("plans", _other_plans(first, other), allowed, notes)
-    for model in models:
-        _refuse("splits", _other_cases(models[0], model), allowed, notes)
+    for index, model in enumerate(models):  # with all before it: the first one may have no run cards
+        problems = (_other_cases(before, model) for before in models[: index + 1])
+        _refuse("splits", next(filter(None, problems), ""), allowed, notes)
     return models, chosen, notes
 
 
@@ -132,15 +136,16 @@ def _has(model: Model, repeat: int, folds: Sequence[str]) -> bool:
 
 
 def _other_cases(ours: Model, theirs: Model) -> str:
-    split = {fold: run for (_, fold), run in ours.finished.items()}
-    for (_, fold), run in theirs.finished.items():
-        different = sorted(split[fold].scores.keys() ^ run.scores.keys())
+    for ((_, fold), one), ((_, fold_of_other), other) in product(ours.finished.items(), theirs.finished.items()):
+        if fold != fold_of_other:
+            continue
+        different = sorted(one.scores.keys() ^ other.scores.keys())
         name = f"fold {fold} of {ours.name} and of {theirs.name}"
         if theirs is ours:
             name = f"repeats of fold {fold} of {ours.name}"
         if different:
             return f"{name} were validated on different cases ({len(different)} differ, {different[0]} for one)."
-        hashes = {other.card.get("data", {}).get("split_sha256") for other in (split[fold], run)} - {None}
+        hashes = {run.card.get("data", {}).get("split_sha256") for run in (one, other)} - {None}
         if len(hashes) > 1:
             return f"{name} were trained on different cases: their run cards have different splits."
     return ""

@@ -131,6 +131,30 @@ def test_other_training_cases_are_refused(tmp_path) -> None:
         _checked(tmp_path)
 
 
+def test_other_training_cases_are_refused_behind_a_trainer_without_run_cards(results) -> None:
+    _other_training_cases(results)
+    with pytest.raises(ComparisonError, match=r"fold 0 of B and of C were trained on different cases.*--allow splits"):
+        _checked(results)
+    assert len(_checked(results, allowed=["splits"])[2]) == 1
+
+
+def test_repeats_with_other_training_cases_are_refused(results) -> None:
+    for repeat, card in enumerate(({"data": {"split_sha256": "a"}}, {"data": {"split_sha256": "b"}}, None)):
+        for fold in CASES:
+            write_run(results, "B", fold, 0.5, repeat=repeat, card=card)
+    with pytest.raises(ComparisonError, match="repeats of fold 0 of B were trained on different cases"):
+        _checked(results)
+
+
+def test_other_data_are_refused_behind_a_trainer_without_a_fingerprint(results) -> None:
+    for trainer in ("B", "C"):
+        for fold in CASES:
+            write_run(results, trainer, fold, 0.5, fingerprint=trainer)
+    next(results.rglob("A__*/dataset_fingerprint.json")).unlink()
+    with pytest.raises(ComparisonError, match=r"B and C were trained on different data.*--allow data"):
+        _checked(results)
+
+
 def test_other_classes_are_refused_always(results) -> None:
     _other_labels(results)
     with pytest.raises(ComparisonError, match=r"have other labels in their dataset\.json"):
