@@ -8,6 +8,7 @@ import json
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import inf
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -59,7 +60,7 @@ def read_case(reader: str, files: Sequence[Path], channels: int) -> Image:
     """All channels of one case.
 
     Raises:
-        PredictionError: if a file can't be read, or together they aren't the channels of one image.
+        PredictionError: if a file can't be read, has no usable spacing, or together they aren't the channels of one image.
     """
     try:
         image = READERS[reader].read(files)
@@ -71,6 +72,11 @@ def read_case(reader: str, files: Sequence[Path], channels: int) -> Image:
         raise PredictionError(
             f"{' and '.join(map(str, files))} have {image.array.shape[0]} channels, need {channels}, as the model was trained: "
             "put all of them into the folder, as CASE_0000, CASE_0001, ..."
+        )
+    if len(image.spacing) != 3 or not all(isinstance(size, (int, float)) and 0 < size < inf for size in image.spacing):
+        raise PredictionError(
+            f"{files[0]} has the spacing {image.spacing}, need three positive numbers: correct it in the image's header, or in "
+            "the JSON file beside a TIFF"
         )
     return image
 

@@ -13,6 +13,7 @@ from nnunetv2_ext.runtime.images import READERS, read_case, write_segmentation
 from nnunetv2_ext.runtime.labels import Labels
 from nnunetv2_ext.runtime.network import installed_engine, load_network
 from nnunetv2_ext.runtime.preprocessing import preprocess, put_back, resample_logits
+from nnunetv2_ext.runtime.resampling import times
 from nnunetv2_ext.runtime.sliding_window import SlidingWindow, number_of_tiles
 
 
@@ -60,10 +61,17 @@ class Predictor:
             on_tile: called with how many tiles are done, and how many there are.
 
         Raises:
-            PredictionError: if the files can't be read or are no image for this model, or the segmentation can't be written.
+            PredictionError: if the files can't be read, are no image for this model or too large for this computer, or the
+                segmentation can't be written.
         """
         image = read_case(self.model.reader, files, len(self.model.channels))
-        segmentation = self.predict(image.array, image.spacing, on_tile)
+        try:
+            segmentation = self.predict(image.array, image.spacing, on_tile)
+        except (MemoryError, OverflowError) as error:  # an infinite size is the latter
+            raise PredictionError(
+                f"the image has {times(image.array.shape[1:])} voxels with the spacing {times(image.spacing)}, and needs more "
+                "memory than is free: predict it on a computer with more, or check the spacing in the image's header"
+            ) from error
         write_segmentation(self.model.reader, segmentation, output, image)
 
     def predict(

@@ -1,6 +1,7 @@
 """nnU-Net's resampling of images and logits, one channel at a time, so that the others need no memory meanwhile."""
 
 from collections.abc import Sequence
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,8 @@ SPLINES = "resample_data_or_seg_to_shape"
 LINEAR = "resample_torch_fornnunet"
 NONE = "no_resampling_hack"
 FUNCTIONS = (SPLINES, LINEAR, NONE)
+LARGEST = 1 << 40
+"""voxels; more than fit into the memory of any computer"""
 
 
 def new_shape(shape: Sequence[int], spacing: Sequence[float], target: Sequence[float]) -> tuple[int, ...]:
@@ -33,14 +36,14 @@ def resample(
         how: function and settings of nnU-Net's.
 
     Raises:
-        PredictionError: if it gets no voxels.
+        PredictionError: if it gets no voxels, or more than any computer can hold.
     """
     if how.function == NONE or channel.shape == tuple(shape):
         return channel
-    if 0 in shape:
+    if not 0 < prod(shape) <= LARGEST:
         raise PredictionError(
-            f"the image has the spacing {_times(spacing)} and the model {_times(target)}, at which its {_times(channel.shape)} "
-            f"voxels become {_times(shape)}: check the spacing in the image's header and its unit"
+            f"the image has the spacing {times(spacing)} and the model {times(target)}, at which its {times(channel.shape)} "
+            f"voxels become {times(shape)}: check the spacing in the image's header and its unit"
         )
     axis = separate_axis(spacing, target, how)
     if how.function == LINEAR:  # nnU-Net has torch do it, which computes in float32
@@ -60,7 +63,8 @@ def separate_axis(spacing: Sequence[float], target: Sequence[float], how: Resamp
     return axes[0] if len(axes) == 1 else None
 
 
-def _times(numbers: Sequence[float]) -> str:
+def times(numbers: Sequence[float]) -> str:
+    """Sizes of all axes, as text."""
     return " x ".join(f"{number:g}" for number in numbers)
 
 

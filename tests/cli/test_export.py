@@ -40,6 +40,7 @@ def test_from_a_trained_model_to_segmentations_without_torch(command, tmp_path, 
 
     files = [write_image(images, name, (3, 24, 12), (1.0, 1.0, 1.0)) for name in ("first", "second case")]
     write_image(images, "micrometres", (3, 24, 12), (1.0, 0.001, 0.001))
+    write_image(images, "astronomic", (3, 24, 12), (1.0, 1e20, 1e20))
     (images / "broken_0000.nii.gz").write_bytes(b"no image")
     done = subprocess.run(
         [sys.executable, "-c", WITHOUT_TORCH, "predict-onnx", *("-i", images, "-o", output, "-m", folder, "--threads", "1")],
@@ -49,8 +50,9 @@ def test_from_a_trained_model_to_segmentations_without_torch(command, tmp_path, 
         check=False,
     )
     assert done.returncode == 1, done.stderr
-    assert "Predicted 2 of 4 cases" in done.stdout
+    assert "Predicted 2 of 5 cases" in done.stdout
     assert "micrometres: the image has the spacing 1 x 0.001 x 0.001" in done.stderr
+    assert "astronomic: the image has the spacing 1 x 1e+20 x 1e+20" in done.stderr
     assert "broken_0000.nii.gz can't be read" in done.stderr
     assert sorted(path.name for path in output.iterdir()) == ["first.nii.gz", "second case.nii.gz"]
     nnunet_predicts(trained.folder, files[0], tmp_path / "nnunet" / "first", ["0"])
@@ -61,9 +63,9 @@ def test_from_a_trained_model_to_segmentations_without_torch(command, tmp_path, 
 
     refused = command("predict-onnx", "-i", str(images), "-o", str(output), "-m", str(folder))
     assert refused.exit_code == 1
-    assert "already has segmentations of 2 of 4 cases" in refused.output
+    assert "already has segmentations of 2 of 5 cases" in refused.output
     before = (output / "first.nii.gz").stat().st_mtime_ns
-    for name in ("broken", "micrometres"):
+    for name in ("broken", "micrometres", "astronomic"):
         (images / f"{name}_0000.nii.gz").unlink()
     again = command("predict-onnx", "-i", str(images), "-o", str(output), "-m", str(folder), "--overwrite", "--disable_tta")
     assert again.exit_code == 0, again.output

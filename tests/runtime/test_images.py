@@ -119,6 +119,14 @@ def test_tiff_in_three_dimensions(tmp_path):
     assert properties["spacing"] == [2.0, 0.5, 0.5]
 
 
+@pytest.mark.parametrize("spacing", ["[NaN, 1, 1]", "[0, 1, 1]", "[-1, 1, 1]", "[Infinity, 1, 1]", "[1, 1]", '["1", 1, 1]'])
+def test_a_spacing_that_is_none_is_refused(spacing, tmp_path):
+    imwrite(tmp_path / "case_0000.tif", np.zeros((4, 6, 5), np.uint8))
+    (tmp_path / "case.json").write_text(f'{{"spacing": {spacing}}}')
+    with pytest.raises(PredictionError, match=r"case_0000.tif has the spacing .*, need three positive numbers: correct it"):
+        read_case("Tiff3DIO", [tmp_path / "case_0000.tif"], 1)
+
+
 def test_labels_beyond_a_byte_are_written_in_two(tmp_path):
     image = read_case("SimpleITKIO", [volume(tmp_path / "case_0000.nii.gz")], 1)
     write_segmentation("SimpleITKIO", np.full((4, 6, 5), 300, np.uint16), tmp_path / "case.nii.gz", image)

@@ -137,6 +137,20 @@ def test_refuses_logits_that_half_precision_cannot_hold(tmp_path, monkeypatch):
     assert not list(tmp_path.glob("*case.nii.gz"))
 
 
+@pytest.mark.parametrize("error", [MemoryError, OverflowError])
+def test_refuses_what_memory_cannot_hold(error, tmp_path, monkeypatch):
+    trained = make_model(Model(), tmp_path, monkeypatch)
+    files = write_image(tmp_path / "images", "case", **ISOTROPIC)
+    predictor = torch_predictor(trained, tmp_path, monkeypatch)
+
+    def allocate(*_args):
+        raise error
+
+    monkeypatch.setattr(module, "preprocess", allocate)
+    with pytest.raises(PredictionError, match="11 x 12 x 14 voxels with the spacing 1 x 1 x 1, and needs more memory"):
+        predictor.predict_files(files, tmp_path / "case.nii.gz")
+
+
 def test_refuses_a_model_of_an_unknown_reader(tmp_path, monkeypatch):
     trained = make_model(Model(), tmp_path, monkeypatch)
     torch_predictor(trained, tmp_path, monkeypatch)

@@ -40,12 +40,13 @@ def test_an_image_of_zeros_is_not_cropped():
     assert np.isfinite(data).all()
 
 
-def test_an_image_without_voxels_at_the_spacing_of_the_model_is_refused():
+@pytest.mark.parametrize(("spacing", "voxels"), [(0.01, "0"), (1e30, r"5e\+30")])
+def test_an_image_without_voxels_at_the_spacing_of_the_model_or_with_far_too_many_is_refused(spacing, voxels):
     model = replace(DESCRIPTION, spacing=(1.0, 1.0, 1.0), data_resampling=LINEAR)
     with pytest.raises(
-        PredictionError, match=r"spacing 1 x 1 x 0.01 and the model 1 x 1 x 1, at which its 6 x 4 x 5 voxels become 6 x 4 x 0"
+        PredictionError, match=rf"and the model 1 x 1 x 1, at which its 6 x 4 x 5 voxels become 6 x 4 x {voxels}:"
     ):
-        preprocess(np.ones((1, 4, 5, 6), np.float32), (1.0, 0.01, 1.0), model_of_z_scores(model))
+        preprocess(np.ones((1, 4, 5, 6), np.float32), (1.0, spacing, 1.0), model_of_z_scores(model))
 
 
 def model_of_z_scores(model):
