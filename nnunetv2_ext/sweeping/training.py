@@ -115,14 +115,14 @@ def _signals_held_back() -> Iterator[None]:
     handlers = {number: signal.getsignal(number) for number in signal.valid_signals()}
     handlers = {number: handler for number, handler in handlers.items() if callable(handler)}
     for number in handlers:
-        signal.signal(number, lambda number, _frame: arrived.append(number))
+        signal.signal(number, lambda one, _frame: arrived.append(one))
     try:
         yield
     finally:
         for number, handler in handlers.items():
             signal.signal(number, handler)
-        for number in arrived:
-            signal.raise_signal(number)
+        for one in arrived:
+            signal.raise_signal(one)
 
 
 def _executable(name: str) -> str:
