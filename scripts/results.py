@@ -20,7 +20,7 @@ PUBLISHED = ROOT / "docs" / "results"
 """has the scores of each experiment's runs, which are not trained again where they are"""
 WITHOUT_ONE = ("EGENoMBTFE", "EGENoEAB", "EGENoGHPA", "EGENoGAB")
 ALONE = ("MBTFE", "EAB", "GHPA", "GAB")
-CHOICES = ("EGEPlanNorm", "EGEGHPAEverywhere", "EGENoMasks", "EGEResidual", "EGEKeepSkips")
+CHOICES = ("EGENoShortcuts", "EGEPlanNorm", "EGEGHPAEverywhere", "EGENoMasks")
 """of scripts/results_presets/choices.py"""
 OPTIMIZERS = {"": "", "Adan": "", "AdamW": "_lr1e-3"}
 """nnU-Net's SGD and others, each with the suffix of its learning rate"""

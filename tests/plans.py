@@ -6,6 +6,7 @@ import pytest
 import torch
 from nnunetv2.utilities.plans_handling.plans_handler import ConfigurationManager
 
+from nnunetv2_ext.architectures.blocks.shortcut import Shortcut
 from nnunetv2_ext.architectures.plan import PlanArguments
 from nnunetv2_ext.planning.stock import stock_architecture, stock_arguments
 from nnunetv2_ext.presets import OURS, PRESETS
@@ -66,9 +67,21 @@ def network(
     seed: int = 0,
     **changes: Any,
 ):
-    """A preset's network on one of the plans above, with the same weights at every call."""
+    """A preset's network on one of the plans above, with the same weights at every call.
+
+    The scales of shortcuts are zero before the training; here they are not, so that what they multiply can be seen.
+    """
     torch.manual_seed(seed)
-    return build_network(PRESETS[preset], manager(plan, **changes), channels, classes, deep_supervision=deep_supervision)
+    built = build_network(PRESETS[preset], manager(plan, **changes), channels, classes, deep_supervision=deep_supervision)
+    return with_open_shortcuts(built)
+
+
+def with_open_shortcuts(network: torch.nn.Module) -> Any:
+    """The network, with one as the scale of every shortcut."""
+    for module in network.modules():
+        if isinstance(module, Shortcut):
+            torch.nn.init.ones_(module.scale)
+    return network
 
 
 def arguments(plan: str, *, channels: int = 1, classes: int = 3, deep_supervision: bool = True) -> PlanArguments:

@@ -20,7 +20,7 @@ from scipy.ndimage import gaussian_filter
 from nnunetv2_ext.export.trained_model import TrainedModel, load_model
 from nnunetv2_ext.paths import HOST_FOLDERS, SHIM, TRAINER_FOLDERS
 from nnunetv2_ext.trainers.resolve import any_trainer_class
-from tests.plans import CONFIGURATIONS
+from tests.plans import CONFIGURATIONS, with_open_shortcuts
 
 DATASET = "Dataset009_Noise"
 PATCHES = {"2d": [16, 8], "3d": [8, 8, 8], "3d_anisotropic": [4, 16, 8]}
@@ -126,7 +126,7 @@ def _network(model: Model, seed: int) -> torch.nn.Module:
     heads = plans.get_label_manager(model.dataset_json()).num_segmentation_heads
     torch.manual_seed(seed)
     network = any_trainer_class(model.trainer).build_network_architecture(plans, configuration, model.channels, heads, False)
-    network.eval()
+    with_open_shortcuts(network).eval()
     with torch.no_grad():
         logits = network(torch.randn(2, model.channels, *configuration.patch_size))
         last = network.decoder.seg_layers[-1]

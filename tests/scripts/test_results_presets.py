@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from nnunetv2_ext.architectures import EGE
-from tests.plans import arguments
+from tests.plans import arguments, with_open_shortcuts
 
 FILE = Path(__file__).parents[2] / "scripts" / "results_presets" / "choices.py"
 
@@ -23,7 +23,7 @@ def choices():
 @pytest.mark.parametrize("masked", [True, False])
 def test_without_masks_a_skip_does_not_depend_on_the_prediction_below(choices, masked):
     torch.manual_seed(0)
-    net = (EGE if masked else choices.EGENoMasks)(**arguments("3d")).eval()
+    net = with_open_shortcuts((EGE if masked else choices.EGENoMasks)(**arguments("3d"))).eval()
     x = torch.randn(1, 1, 16, 16, 16)
     with torch.no_grad():
         before = net(x)[0]

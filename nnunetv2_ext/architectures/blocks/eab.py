@@ -32,6 +32,7 @@ class EAB(nn.Module):
         kernel_sizes: kernels at the three resolutions, one number or one per axis.
         convolution: ``torch.nn.Conv2d`` or ``torch.nn.Conv3d``.
         block_arguments: norm, nonlinearity and so on of the plan's ConvBlock.
+        shortcut: whether what it makes of a skip is added to the skip, see ``Shortcut``.
         dimensions: number of spatial dimensions.
         recompute: mode of activation recomputation, see ``nnunetv2_ext.architectures.recompute``.
 
@@ -51,6 +52,7 @@ class EAB(nn.Module):
         strides: Sequence[int | Sequence[int]] = (2, 2),
         kernel_sizes: Sequence[int | Sequence[int]] = (3, 3, 3),
         block_arguments: dict[str, Any] | None = None,
+        shortcut: bool = False,
         recompute: Recompute = "none",
     ) -> None:
         super().__init__()
@@ -81,7 +83,9 @@ class EAB(nn.Module):
             )
         )
         lazily: Recompute = "none" if recompute == "none" else "selective"
-        self.gates = nn.ModuleList(Gate(width, dimensions=dimensions, recompute=lazily) for width in channels)
+        self.gates = nn.ModuleList(
+            Gate(width, dimensions=dimensions, shortcut=shortcut, recompute=lazily) for width in channels
+        )
 
     def forward(self, skips: Sequence[Tensor]) -> list[Tensor]:
         self._check_sizes(skips)

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from nnunetv2_ext.architectures.blocks.layer_norm import ChannelLayerNorm
+from nnunetv2_ext.architectures.blocks.shortcut import Shortcut, added
 from nnunetv2_ext.architectures.cpu.dispatch import is_eager_cpu
 from nnunetv2_ext.architectures.cpu.grouped_layer_norm import grouped_layer_norm
 from nnunetv2_ext.architectures.cpu.layout import channels_first
@@ -49,6 +50,7 @@ class GAB(nn.Module):
         dimensions: number of spatial dimensions.
         kernel_size: 3, or one of 1 and 3 per axis.
         dilations: of the four groups; (1, 2, 5, 7) in the paper.
+        shortcut: whether it adds to the skip, see ``Shortcut``.
         recompute: mode of activation recomputation, see ``nnunetv2_ext.architectures.recompute``; the block has many cheap
             maps, so ``"selective"`` recomputes all of it too.
 
@@ -74,6 +76,7 @@ class GAB(nn.Module):
         mask_channels: int = 1,
         kernel_size: int | Sequence[int] = 3,
         dilations: Sequence[int] = DILATIONS,
+        shortcut: bool = False,
         recompute: Recompute = "none",
     ) -> None:
         super().__init__()
@@ -93,6 +96,7 @@ class GAB(nn.Module):
             self.groups.append(nn.Sequential(ChannelLayerNorm(channels), ops.depthwise(channels, kernel, per_axis_dilation)))
         fused = 2 * skip_channels + groups * mask_channels
         self.output = nn.Sequential(ChannelLayerNorm(fused), ops.convolution(fused, skip_channels, 1))
+        self.shortcut = Shortcut() if shortcut else None
 
     def forward(self, deep: Tensor, skip: Tensor, mask: Tensor) -> Tensor:
         recompute: Recompute = "none" if self.recompute == "none" else "full"
@@ -102,7 +106,7 @@ class GAB(nn.Module):
         deep, mask = resize(self.project(deep), skip.shape[2:]), mask.to(skip.dtype)
         even = len(set(self.widths)) == 1
         groups = self._normalised_together if even and is_eager_cpu(skip) else self._one_by_one
-        return self.output(torch.cat(groups(deep, skip, mask), 1))
+        return added(self.shortcut, skip, self.output(torch.cat(groups(deep, skip, mask), 1)))
 
     def _one_by_one(self, deep: Tensor, skip: Tensor, mask: Tensor) -> list[Tensor]:
         pairs = zip(deep.split(self.widths, 1), skip.split(self.widths, 1), strict=True)

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from nnunetv2_ext.architectures.blocks.shortcut import Shortcut, added
 from nnunetv2_ext.architectures.operations import operations
 from nnunetv2_ext.architectures.recompute.lazy import LazyMap, checkpointed, convolve
 from nnunetv2_ext.architectures.recompute.modes import Recompute, run_block
@@ -25,6 +26,7 @@ class Gate(nn.Module):
         channels: channels of the gating signal and of the skip.
         hidden_channels: channels of the projection; as many by default.
         dimensions: number of spatial dimensions.
+        shortcut: whether the scaled skip is added to the skip, see ``Shortcut``.
         recompute: mode of activation recomputation, see ``nnunetv2_ext.architectures.recompute``.
 
     Shape:
@@ -36,7 +38,13 @@ class Gate(nn.Module):
     """
 
     def __init__(
-        self, channels: int, hidden_channels: int | None = None, *, dimensions: int, recompute: Recompute = "none"
+        self,
+        channels: int,
+        hidden_channels: int | None = None,
+        *,
+        dimensions: int,
+        shortcut: bool = False,
+        recompute: Recompute = "none",
     ) -> None:
         super().__init__()
         self.recompute: Recompute = recompute
@@ -46,13 +54,14 @@ class Gate(nn.Module):
             ops.convolution(channels, hidden_channels, 1, bias=False), ops.instance_norm(hidden_channels)
         )
         self.score = nn.Sequential(ops.convolution(hidden_channels, 1, 1, bias=False), ops.instance_norm(1))
+        self.shortcut = Shortcut() if shortcut else None
 
     def forward(self, signal: Tensor, skip: Tensor) -> Tensor:
         return run_block(self.recompute, self, self._plain, self._lazy, signal, skip)
 
     def _plain(self, signal: Tensor, skip: Tensor) -> Tensor:
         agreement = functional.leaky_relu(self.project(signal) + self.project(skip), LEAKY_SLOPE)
-        return skip * torch.sigmoid(self.score(agreement))
+        return added(self.shortcut, skip, skip * torch.sigmoid(self.score(agreement)))
 
     def _lazy(self, signal: Tensor, skip: Tensor) -> Tensor:
         if torch.compiler.is_compiling():
@@ -64,4 +73,4 @@ class Gate(nn.Module):
         moments = [statistics(x, instance=True) for x in projected]
         scales = [value for mean, variance in moments for value in (mean, (variance + eps).rsqrt())]
         agreement = LazyMap(NormActivation(2, affine=False, slope=LEAKY_SLOPE), (*projected, *scales))
-        return skip * torch.sigmoid(score_norm(convolve(score, agreement)))
+        return added(self.shortcut, skip, skip * torch.sigmoid(score_norm(convolve(score, agreement))))

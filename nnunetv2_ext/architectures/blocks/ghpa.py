@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from nnunetv2_ext.architectures.blocks.layer_norm import ChannelLayerNorm
+from nnunetv2_ext.architectures.blocks.shortcut import Shortcut, added
 from nnunetv2_ext.architectures.cpu.cached import Cached
 from nnunetv2_ext.architectures.cpu.dispatch import is_eager_cpu
 from nnunetv2_ext.architectures.cpu.interpolation import convolve_interpolated
@@ -84,6 +85,7 @@ class GHPA(nn.Module):
         grid: size of the maps' parameters, one number or one per spatial axis.
         kernel_size: one number or one per axis.
         maps: whether there are maps; without them their groups pass as they are, as if every map were one everywhere.
+        shortcut: whether it adds to its input, see ``Shortcut``; needs as many output as input channels.
         recompute: mode of activation recomputation, see ``nnunetv2_ext.architectures.recompute``; the block has many cheap
             maps, so ``"selective"`` recomputes all of it too.
 
@@ -107,6 +109,7 @@ class GHPA(nn.Module):
         grid: int | Sequence[int] = 8,
         kernel_size: int | Sequence[int] = 3,
         maps: bool = True,
+        shortcut: bool = False,
         recompute: Recompute = "none",
     ) -> None:
         super().__init__()
@@ -129,6 +132,7 @@ class GHPA(nn.Module):
         self.convolutions = nn.Sequential(ops.convolution(last, last, 1), nn.GELU(), ops.depthwise(last, kernel))
         self.output_norm = ChannelLayerNorm(in_channels)
         self.output = separable_convolution(in_channels, out_channels, kernel)
+        self.shortcut = Shortcut() if shortcut else None
 
     def forward(self, x: Tensor) -> Tensor:
         recompute: Recompute = "none" if self.recompute == "none" else "full"
@@ -137,5 +141,5 @@ class GHPA(nn.Module):
     def _plain(self, x: Tensor) -> Tensor:
         groups = self.norm(x).split(self.widths, 1)
         paths = [*self.maps, self.convolutions]
-        x = torch.cat([path(group) for path, group in zip(paths, groups, strict=True)], 1)
-        return self.output(self.output_norm(x))
+        together = torch.cat([path(group) for path, group in zip(paths, groups, strict=True)], 1)
+        return added(self.shortcut, x, self.output(self.output_norm(together)))

@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor, nn
 
+from nnunetv2_ext.architectures.blocks.shortcut import Shortcut, added
 from nnunetv2_ext.architectures.operations import operations, per_axis, same_padding
 from nnunetv2_ext.architectures.recompute.lazy import plain_weighted_sum, weighted_sum
 from nnunetv2_ext.architectures.recompute.modes import Recompute, run_block
@@ -40,6 +41,7 @@ class MBTFE(nn.Module):
         dimensions: number of spatial dimensions.
         kernel_size: kernel of the 3-convolutions, one number or one per axis.
         norm: makes the norm after each convolution from its channels; BatchNorm by default, as in the notes.
+        shortcut: whether it adds to its input, see ``Shortcut``; needs as many output as input channels.
         recompute: mode of activation recomputation, see ``nnunetv2_ext.architectures.recompute``.
 
     Shape:
@@ -59,6 +61,7 @@ class MBTFE(nn.Module):
         dimensions: int,
         kernel_size: int | Sequence[int] = 3,
         norm: Callable[[int], nn.Module] | None = None,
+        shortcut: bool = False,
         recompute: Recompute = "none",
     ) -> None:
         super().__init__()
@@ -72,16 +75,18 @@ class MBTFE(nn.Module):
         )
         self.squeeze = nn.Linear(out_channels, out_channels // 2)
         self.excite = nn.Linear(out_channels // 2, len(self.branches))
+        self.shortcut = Shortcut() if shortcut else None
 
     def forward(self, x: Tensor) -> Tensor:
         return run_block(self.recompute, self, self._plain, self._lazy, x)
 
     def _plain(self, x: Tensor) -> Tensor:
-        return plain_weighted_sum(self._weigh, [branch(x) for branch in self.branches])
+        return added(self.shortcut, x, plain_weighted_sum(self._weigh, [branch(x) for branch in self.branches]))
 
     def _lazy(self, x: Tensor) -> Tensor:
         outputs = [lazy_chain(branch, x) for branch in self.branches]
-        return weighted_sum(self._weigh, [*self.squeeze.parameters(), *self.excite.parameters()], outputs)
+        parameters = [*self.squeeze.parameters(), *self.excite.parameters()]
+        return added(self.shortcut, x, weighted_sum(self._weigh, parameters, outputs))
 
     def _weigh(self, average: Tensor) -> Tensor:
         return torch.softmax(self.excite(self.squeeze(average)), dim=1)

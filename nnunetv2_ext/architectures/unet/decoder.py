@@ -26,6 +26,7 @@ class UNetDecoder(nn.Module):
     Args:
         plan: the plan.
         gab: whether there are bridges.
+        shortcuts: whether the bridges add to the skips.
         blocks: a block behind the convolutions of some of the stages, 0 for the finest.
         region_based: whether the classes are regions (independent sigmoids).
         recompute: mode of activation recomputation, see ``nnunetv2_ext.architectures.recompute``.
@@ -43,6 +44,7 @@ class UNetDecoder(nn.Module):
         plan: Plan,
         *,
         gab: bool = False,
+        shortcuts: bool = False,
         blocks: Mapping[int, nn.Module] | None = None,
         region_based: bool = False,
         recompute: Recompute = "none",
@@ -79,7 +81,8 @@ class UNetDecoder(nn.Module):
             )
             self.seg_layers.append(plan.convolution(width, plan.num_classes, 1))
             if gab and index > 0:
-                self.bridges.append(GAB(below, width, dimensions=plan.dimensions, kernel_size=kernel, recompute=recompute))
+                arguments: dict[str, Any] = {"kernel_size": kernel, "shortcut": shortcuts, "recompute": recompute}
+                self.bridges.append(GAB(below, width, dimensions=plan.dimensions, **arguments))
 
     def forward(self, skips: Sequence[Tensor]) -> Tensor | list[Tensor]:
         *finer, deepest = skips

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Collection
 from functools import partial
+from typing import Any
 
 from torch import Tensor, nn
 from typing_extensions import Unpack
@@ -35,8 +36,9 @@ class GHPALayer(nn.Sequential):
 class EGE(Network):
     """The U-Net of a plan, extended with MBTFE, EAB, GHPA and GAB, each of which can be left out.
 
-    Without all of them it is PlainConvUNet. GHPA and GAB are those of EGE-UNet (arXiv 2307.08473), MBTFE and EAB those of the
-    nnU-Net modification notes; combining them in a plan's U-Net is this package's own design.
+    Without all of them it is PlainConvUNet. Each part adds to what it refines, times a learned scale that is zero at first
+    (``Shortcut``), so the training starts from PlainConvUNet. GHPA and GAB are those of EGE-UNet (arXiv 2307.08473), MBTFE and
+    EAB those of the nnU-Net modification notes; combining them in a plan's U-Net is this package's own design.
 
     Args:
         mbtfe_stages: the stages that have an MBTFE; None for every stage, an empty list for none.
@@ -44,6 +46,8 @@ class EGE(Network):
         eab: whether an EAB refines the three finest skips.
         gab: whether GABs bridge the skips.
         mbtfe_norm: norm in MBTFE, ``"batch"`` as published or ``"plan"`` for the plan's own.
+        shortcuts: whether the parts add to what they refine. Without, their output takes its place, as in the notes, and the
+            plan's norm and nonlinearity follow each GHPA.
         recompute: mode of activation recomputation, see ``nnunetv2_ext.architectures.recompute``.
         region_based: whether the classes are regions.
         arguments: those of PlainConvUNet.
@@ -66,6 +70,7 @@ class EGE(Network):
         eab: bool = True,
         gab: bool = True,
         mbtfe_norm: str = "batch",
+        shortcuts: bool = True,
         recompute: Recompute = "full",
         region_based: bool = False,
         **arguments: Unpack[PlanArguments],
@@ -74,12 +79,14 @@ class EGE(Network):
         plan, stages = self.plan, range(self.plan.stages)
         in_mbtfe = stages if mbtfe_stages is None else mbtfe_stages
         in_ghpa = stages[len(stages) // 2 :] if ghpa_stages is None else ghpa_stages
+        mbtfe: dict[str, Any] = {"norm": _norm(mbtfe_norm, plan), "shortcut": shortcuts}
+        ghpa, more = (GHPA, {"shortcut": True}) if shortcuts else (GHPALayer, {})
         blocks = {
-            "mbtfe": place(MBTFE, plan, in_mbtfe, where="mbtfe_stages", recompute=recompute, norm=_norm(mbtfe_norm, plan)),
-            "ghpa": place(GHPALayer, plan, in_ghpa, where="ghpa_stages", recompute=recompute),
+            "mbtfe": place(MBTFE, plan, in_mbtfe, where="mbtfe_stages", recompute=recompute, **mbtfe),
+            "ghpa": place(ghpa, plan, in_ghpa, where="ghpa_stages", recompute=recompute, **more),
         }
-        self.encoder = PlainConvEncoder(plan, blocks=blocks, eab=eab, recompute=recompute)
-        self.decoder = UNetDecoder(self.plan, gab=gab, region_based=region_based, recompute=recompute)
+        self.encoder = PlainConvEncoder(plan, blocks=blocks, eab=eab, shortcuts=shortcuts, recompute=recompute)
+        self.decoder = UNetDecoder(plan, gab=gab, shortcuts=shortcuts, region_based=region_based, recompute=recompute)
 
     def forward(self, x: Tensor) -> Tensor | list[Tensor]:
         self.check_input(x.shape)

@@ -21,6 +21,7 @@ class PlainConvEncoder(nn.Module):
         blocks: kinds of blocks by name, each of which has one block for some of the stages.
         skip_blocks: a block for the skips of some of the stages.
         eab: whether the three finest skips go through an EAB.
+        shortcuts: whether EAB adds to the skips.
         recompute: mode of activation recomputation, see ``nnunetv2_ext.architectures.recompute``.
 
     Shape:
@@ -37,6 +38,7 @@ class PlainConvEncoder(nn.Module):
         blocks: Mapping[str, Mapping[int, nn.Module]] | None = None,
         skip_blocks: Mapping[int, nn.Module] | None = None,
         eab: bool = False,
+        shortcuts: bool = False,
         recompute: Recompute = "none",
     ) -> None:
         super().__init__()
@@ -68,6 +70,7 @@ class PlainConvEncoder(nn.Module):
                 strides=plan.strides[1:3],
                 kernel_sizes=plan.kernel_sizes[:3],
                 block_arguments=plan.block_arguments,
+                shortcut=shortcuts,
                 recompute=recompute,
             )
 

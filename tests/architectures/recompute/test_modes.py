@@ -13,6 +13,7 @@ from nnunetv2_ext.architectures.recompute import producers
 from nnunetv2_ext.architectures.recompute.lazy import convolve
 from nnunetv2_ext.architectures.unet.ege import EGE
 from nnunetv2_ext.memory.step import step_memory
+from tests.plans import with_open_shortcuts
 
 NORMS = {"norm": nn.InstanceNorm3d, "norm_arguments": {"affine": True}, "nonlinearity": nn.LeakyReLU}
 LEAKY = {**NORMS, "nonlinearity_arguments": {"inplace": True}}
@@ -33,6 +34,10 @@ BLOCKS: dict[str, tuple[Callable[[str], nn.Module], Callable[[], list[Tensor]]]]
         lambda recompute: MBTFE(4, 4, dimensions=3, norm=nn.InstanceNorm3d, recompute=recompute),
         lambda: [torch.randn(2, 4, 5, 4, 6)],
     ),
+    "mbtfe shortcut": (
+        lambda recompute: with_open_shortcuts(MBTFE(4, 4, dimensions=3, shortcut=True, recompute=recompute)),
+        lambda: [torch.randn(2, 4, 5, 4, 6)],
+    ),
     "mbtfe unknown norm": (  # there is no producer for it, so the modules are called
         lambda recompute: MBTFE(4, 4, dimensions=3, norm=FourGroups, recompute=recompute),
         lambda: [torch.randn(2, 4, 5, 4, 6)],
@@ -51,6 +56,12 @@ BLOCKS: dict[str, tuple[Callable[[str], nn.Module], Callable[[], list[Tensor]]]]
         ),
         three_skips,
     ),
+    "eab shortcut": (
+        lambda recompute: with_open_shortcuts(
+            EAB((4, 5, 6), dimensions=3, strides=((2, 1, 2),) * 2, block_arguments=LEAKY, shortcut=True, recompute=recompute)
+        ),
+        three_skips,
+    ),
     "gate": (
         lambda recompute: Gate(4, dimensions=2, recompute=recompute),
         lambda: [torch.randn(2, 4, 5, 6), torch.randn(2, 4, 5, 6)],
@@ -58,6 +69,14 @@ BLOCKS: dict[str, tuple[Callable[[str], nn.Module], Callable[[], list[Tensor]]]]
     "gab": (
         lambda recompute: GAB(6, 8, dimensions=2, recompute=recompute),
         lambda: [torch.randn(2, 6, 3, 4), torch.randn(2, 8, 6, 8), torch.randn(2, 1, 6, 8)],
+    ),
+    "gab shortcut": (
+        lambda recompute: with_open_shortcuts(GAB(6, 8, dimensions=2, shortcut=True, recompute=recompute)),
+        lambda: [torch.randn(2, 6, 3, 4), torch.randn(2, 8, 6, 8), torch.randn(2, 1, 6, 8)],
+    ),
+    "ghpa shortcut": (
+        lambda recompute: with_open_shortcuts(GHPA(6, 6, dimensions=3, shortcut=True, recompute=recompute)),
+        lambda: [torch.randn(2, 6, 3, 4, 5)],
     ),
     "ghpa": (lambda recompute: GHPA(6, 7, dimensions=3, recompute=recompute), lambda: [torch.randn(2, 6, 3, 4, 5)]),
     "stack": (
@@ -77,7 +96,7 @@ class FourGroups(nn.GroupNorm):
 
 
 def ege(recompute: str, **arguments: object) -> EGE:
-    return EGE(
+    network = EGE(
         recompute=recompute,
         input_channels=1,
         num_classes=2,
@@ -96,6 +115,7 @@ def ege(recompute: str, **arguments: object) -> EGE:
         deep_supervision=True,
         **arguments,
     )
+    return with_open_shortcuts(network)
 
 
 def step(module: nn.Module, inputs: list[Tensor]) -> dict[str, Tensor]:

@@ -16,11 +16,12 @@ def with_stages(stages: int) -> dict:
     return {**values, "n_stages": stages, "n_conv_per_stage_decoder": [2] * (stages - 1)}
 
 
+@pytest.mark.parametrize("components", [NOTHING, {}], ids=["without components", "before training"])
 @pytest.mark.parametrize("recompute", ["none", "selective", "full"])
 @pytest.mark.parametrize("plan", CONFIGURATIONS)
-def test_without_its_components_it_is_the_host_s_network(plan, recompute):
+def test_without_what_its_components_add_it_is_the_host_s_network(plan, recompute, components):
     torch.manual_seed(0)
-    stock, ours = PlainConvUNet(**arguments(plan)).double(), EGE(**NOTHING, recompute=recompute, **arguments(plan)).double()
+    stock, ours = PlainConvUNet(**arguments(plan)).double(), EGE(**components, recompute=recompute, **arguments(plan)).double()
     weights = stock.state_dict()
 
     def host_key(key: str) -> str:
@@ -30,10 +31,24 @@ def test_without_its_components_it_is_the_host_s_network(plan, recompute):
             return key
         return ".".join([part, kind, stage, *(["0"] if part == "encoder" else []), "convs", *rest])
 
-    ours.load_state_dict({key: weights[host_key(key)] for key in ours.state_dict()})
+    own = ours.state_dict()
+    ours.load_state_dict({key: weights.get(host_key(key), own[key]) for key in own})
     x = torch.randn(2, 1, *CONFIGURATIONS[plan]["patch_size"], dtype=torch.float64)
     for output, expected in zip(ours(x), stock(x), strict=True):
         torch.testing.assert_close(output, expected)
+
+
+def test_without_shortcuts_components_replace_what_they_refine():
+    torch.manual_seed(0)
+    net, x = EGE(shortcuts=False, **arguments("2d")).eval(), torch.randn(1, 1, 32, 32)
+    assert not any(name.endswith("scale") for name, _ in net.named_parameters())
+    skips = net.encoder(x)
+    for stage, convolutions in enumerate(net.encoder.stages):
+        x = net.encoder.mbtfe[str(stage)](convolutions(x))
+        if str(stage) in net.encoder.ghpa:
+            block, norm, activation = net.encoder.ghpa[str(stage)]
+            x = activation(norm(block(x)))
+    torch.testing.assert_close(skips[-1], x)
 
 
 def test_components_are_where_they_should_be():

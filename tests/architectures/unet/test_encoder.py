@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from nnunetv2_ext.architectures.unet.ege import EGE
-from tests.plans import CONFIGURATIONS, arguments, network
+from tests.plans import CONFIGURATIONS, arguments, network, with_open_shortcuts
 
 
 @pytest.mark.parametrize("plan", CONFIGURATIONS)
@@ -28,10 +28,12 @@ def test_eab_refines_skips_and_does_not_feed_the_next_stage():
     assert [torch.allclose(a, b) for a, b in zip(skips, unrefined, strict=True)] == [False, False, False, True]
 
 
+@pytest.mark.parametrize("shortcuts", [True, False])
 @pytest.mark.parametrize("recompute", ["none", "selective", "full"])
-def test_a_plan_without_norms_trains_in_every_form(recompute):
+def test_a_plan_without_norms_trains_in_every_form(recompute, shortcuts):
     """Its nonlinearities work in place, on what the blocks give."""
     values = {**arguments("2d"), "norm_op": None, "norm_op_kwargs": None}
-    encoder = EGE(**values, mbtfe_stages=[0], ghpa_stages=[1, 2], recompute=recompute).encoder
+    network = EGE(**values, mbtfe_stages=[0], ghpa_stages=[1, 2], shortcuts=shortcuts, recompute=recompute)
+    encoder = with_open_shortcuts(network).encoder
     sum(skip.square().mean() for skip in encoder(torch.randn(2, 1, 32, 32))).backward()
     assert all(parameter.grad.isfinite().all() for parameter in encoder.parameters())
