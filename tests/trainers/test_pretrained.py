@@ -76,6 +76,9 @@ def test_weights_of_the_stock_network_go_into_ege(tmp_path, monkeypatch):
     assert torch.equal(own["encoder.stages.2.1.conv.weight"], theirs["encoder.stages.2.0.convs.1.conv.weight"])
     assert torch.equal(own["decoder.stages.0.0.norm.bias"], theirs["decoder.stages.0.convs.0.norm.bias"])
     assert torch.equal(own["decoder.transpconvs.1.weight"], theirs["decoder.transpconvs.1.weight"])
+    x = torch.randn(2, 1, 16, 16, 16)
+    for skip, expected in zip(trainer.network.encoder(x), stock.encoder(x), strict=True):  # no block adds anything yet
+        torch.testing.assert_close(skip, expected)
     log = log_of(trainer)
     assert "Pretrained weights: 44 of the network's" in log
     assert "since the file doesn't have them: encoder.mbtfe (" in log
