@@ -41,10 +41,10 @@ def epochs(name: str) -> int | None:
 def duration(name: str) -> str:
     """A sentence about how long the demo takes with that trainer."""
     if name == DEFAULT + LENGTH:
-        return "It takes five to six minutes on two CPU cores, less on more cores or a GPU."
+        return "It takes about five minutes on two CPU cores, less on more cores or a GPU."
     if name.endswith(LENGTH):
         other = name.removeprefix(PREFIX)
-        return f"With {DEFAULT} it takes five to six minutes on two CPU cores; {other} trains for as many iterations."
+        return f"With {DEFAULT} it takes about five minutes on two CPU cores; {other} trains for as many iterations."
     number = epochs(name)
     length = f"{number} epochs" if number else "as many epochs as it says itself, 1000 in a stock trainer"
     return f"Beside the training it takes one to two minutes on two CPU cores. {name} trains for {length}."

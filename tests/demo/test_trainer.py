@@ -52,7 +52,7 @@ def test_epochs(name, epochs) -> None:
 @pytest.mark.parametrize(
     ("name", "said"),
     [
-        (FULL, "five to six minutes on two CPU cores, less"),
+        (FULL, "about five minutes on two CPU cores, less"),
         (f"nnUNetTrainerMedT{trainer.LENGTH}", "MedT.* trains for as many iterations"),
         ("nnUNetTrainer_5epochs", "trains for 5 epochs"),
         ("nnUNetTrainer", "1000 in a stock trainer"),
