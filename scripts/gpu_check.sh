@@ -14,4 +14,4 @@ if [ ${#arguments[@]} -eq 0 ]; then
     arguments=(--docs --minutes 7) limit=480
 fi
 step "Checking and measuring" timeout "$limit" "$VENV_PYTHON" -m scripts.benchmark \
-    --sections correctness,peak,modes,light,compiled --rounds 3 "${arguments[@]}"
+    --sections correctness,light,peak,modes,compiled --rounds 3 "${arguments[@]}"

@@ -2,7 +2,7 @@
 
 import multiprocessing
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import product
@@ -10,6 +10,7 @@ from typing import Any
 
 import adan_pytorch
 import torch
+from torch import nn
 
 from nnunetv2_ext.architectures import EGE
 from nnunetv2_ext.memory.step import PRECISIONS, step_memory
@@ -17,14 +18,14 @@ from nnunetv2_ext.memory.weightless import without_weights
 from nnunetv2_ext.presets import OURS
 from nnunetv2_ext.profiling.case import Case, case_of_patch
 from nnunetv2_ext.profiling.compiled import kept_when_compiled
-from nnunetv2_ext.profiling.timing import training_step
+from nnunetv2_ext.profiling.timing import fastest_kernels, training_step
 from nnunetv2_ext.trainers.adan import Adan
 from nnunetv2_ext.trainers.names import PREFIX
-from scripts.benchmark.checks import LIMITS, check_light, check_modes, half_precision_errors
-from scripts.benchmark.networks import FULL, HIPPOCAMPUS_SIZE, TINY, Build, Size, in_each_mode, light, plan
+from scripts.benchmark.checks import LIMITS, check_light, check_mode, half_precision_errors
+from scripts.benchmark.networks import FULL, HIPPOCAMPUS_SIZE, MODES, TINY, Build, Size, in_each_mode, light, plan
 from scripts.benchmark.prediction import prediction
 from scripts.benchmark.record import Record
-from scripts.benchmark.steps import inference, peak_of, recorded_failure, take_turns
+from scripts.benchmark.steps import inference, peak_of, problem, recorded_failure, seconds_of, take_turns
 from tests.plans import CONFIGURATIONS
 
 GIB = 2**30
@@ -47,6 +48,11 @@ class Settings:
     def size(self) -> Size:
         return TINY if self.tiny else FULL[self.device.type]
 
+    def build(self, build: Build) -> nn.Module:
+        """The network, made on the device: to draw its first weights on a CPU takes seconds."""
+        with self.device:
+            return build().to(self.device).train()
+
     @property
     def case(self) -> Case:
         """nnU-Net's plan of the patch on which its networks are usually trained."""
@@ -64,30 +70,29 @@ def correctness(record: Record, settings: Settings) -> None:
 
 
 def compiled(record: Record, settings: Settings) -> None:
-    """The same compiled, the published networks first, in 3D, then their ablations in 2D."""
-    published, all_of_them = NETWORKS[1:], dict.fromkeys((*NETWORKS[1:], *PRESETS))
-    jobs = [(preset, "3d" if preset in published else "2d", settings.backend) for preset in all_of_them]
-    if settings.backend:
-        _compare(record, settings, jobs[:1] if settings.tiny else jobs)
+    """Compiled networks: memory, correctness of the published ones in 3D, time, correctness of the ablations in 2D."""
+    if not settings.backend:
+        return
+    published = [(preset, "3d", settings.backend) for preset in NETWORKS[1:]]
+    ablations = [(preset, "2d", settings.backend) for preset in PRESETS if preset not in NETWORKS]
+    _peaks(record, settings, compiled=True)
+    _compare(record, settings, published[:1] if settings.tiny else published)
+    _time_compiled_modes(record, settings)
+    _compare(record, settings, [] if settings.tiny else ablations)
 
 
 def _compare(record: Record, settings: Settings, jobs: list[tuple[str, str, str]]) -> None:
-    """Jobs are presets, plans and compilers, done by several processes at once, for to compile takes a minute."""
-    os.environ.setdefault("TORCHINDUCTOR_COMPILE_THREADS", "2")
-    workers = max(1, min(8, (os.cpu_count() or 1) // 2))
-    with multiprocessing.get_context("spawn").Pool(workers, torch.set_num_threads, (1,)) as pool:
-        for preset, name, backend, errors in pool.imap_unordered(partial(_errors, settings.device), jobs):
-            row = {"preset": preset, "plan": name, "compiled": bool(backend)}
-            if isinstance(errors, str):
-                record.write("correctness", "problem", errors, **row)
-                continue
-            for figure, error in errors.items():
-                record.write("correctness", figure, error, **row)
-                if not error < LIMITS[figure]:
-                    problem = f"{figure} differ by {error:.2g}, allowed is {LIMITS[figure]}"
-                    record.write("correctness", "problem", problem, **row)
-            if record.time_is_up:
-                break  # leaving the pool ends what is running
+    """Jobs are presets, plans and compilers."""
+    for preset, name, backend, errors in _at_once(partial(_errors, settings.device), jobs, record):
+        row = {"preset": preset, "compiled": bool(backend)}
+        if isinstance(errors, str):
+            record.write("correctness", "problem", f"{name}: {errors}", **row)
+            continue
+        for figure, error in errors.items():
+            record.write("correctness", f"{figure}, {name}", error, **row)
+            if not error < LIMITS[figure]:
+                reason = f"{name}: {figure} differ by {error:.2g}, allowed is {LIMITS[figure]}"
+                record.write("correctness", "problem", reason, **row)
 
 
 def _errors(device: torch.device, job: tuple[str, str, str]) -> tuple[str, str, str, dict[str, float] | str]:
@@ -95,7 +100,7 @@ def _errors(device: torch.device, job: tuple[str, str, str]) -> tuple[str, str, 
     try:
         return preset, name, backend, half_precision_errors(preset, name, device, backend)
     except Exception as error:  # whatever a network, a compiler or a driver raises
-        return preset, name, backend, f"{type(error).__name__}: {error}".splitlines()[0][:200]
+        return preset, name, backend, problem(error)
 
 
 def memory(record: Record, settings: Settings) -> None:
@@ -114,26 +119,78 @@ def memory(record: Record, settings: Settings) -> None:
 
 def peak(record: Record, settings: Settings) -> None:
     """What the planner's estimate counts, and what a step really takes, of stock and the published networks."""
-    case = settings.case
-    for preset in NETWORKS:
-        build = partial(case.network, PREFIX + preset)
-        for row, network, batch, step in _steps({preset or "stock": build}, case.input_shape, settings):
-            if record.time_is_up:
-                return
-            with recorded_failure(record, "peak", **row):
-                weightless = without_weights(build)
-                counted = step_memory(weightless, batch.to("meta")).peak
-                record.write("peak", "counted_gib", counted / GIB, **row)
-                measured = peak_of(network, batch, step)
-                record.write("peak", "measured_gib", measured / GIB, **row)
-                record.write("peak", "measured_to_counted", measured / counted, **row)
-        torch.compiler.reset()
+    _peaks(record, settings, compiled=False)
+
+
+def _peaks(record: Record, settings: Settings, *, compiled: bool) -> None:
+    for row, figures in _at_once(partial(_peak, settings, compiled), NETWORKS, record):
+        for figure, value in figures.items():
+            record.write("peak", figure, value, **row)
+
+
+def _peak(settings: Settings, compiled: bool, preset: str) -> tuple[dict[str, Any], dict[str, float | str]]:
+    build, shape = partial(settings.case.network, PREFIX + preset), settings.case.input_shape
+    row = {"network": preset or "stock", "compiled": compiled}
+    try:
+        counted = step_memory(without_weights(build), torch.zeros(shape, device="meta")).peak
+        network, batch = settings.build(build), torch.randn(shape, device=settings.device)
+        with fastest_kernels():
+            step = training_step(network, batch, compiled=compiled, backend=settings.backend)
+            first = seconds_of(step)
+            measured = peak_of(network, batch, step)
+    except Exception as error:  # whatever a network, a compiler or a driver raises
+        return row, {"problem": problem(error)}
+    finally:
+        torch.compiler.reset()  # which lets go of the network
+    return row, {
+        "counted_gib": counted / GIB,
+        "measured_gib": measured / GIB,
+        "measured_to_counted": measured / counted,
+        "first_step_s": first,
+    }
 
 
 def modes(record: Record, settings: Settings) -> None:
     """A training step of stock networks and of EGE in each mode of recomputation."""
-    check_modes(settings.device)
+    compiled = (False, True) if settings.backend else (False,)
+    checks = [
+        (f"{mode}, compiled: {some}", partial(check_mode, settings.device, mode, some))
+        for mode, some in product(MODES, compiled)
+    ]
+    for name, reason in _at_once(_reason_of_failure, checks, record):
+        if reason:
+            raise RuntimeError(f"{name}: {reason}")
     _time(record, "modes", in_each_mode(settings.size), settings.size, settings)
+
+
+def _time_compiled_modes(record: Record, settings: Settings) -> None:
+    builders = in_each_mode(settings.size)
+    compile_each = [(name, partial(_compile, settings, build)) for name, build in builders.items()]
+    for name, reason in _at_once(_reason_of_failure, compile_each, record):
+        if reason:
+            record.write("modes", "problem", reason, network=name, compiled=True)
+            del builders[name]
+    if not record.time_is_up:
+        _time(record, "modes", builders, settings.size, settings, compiled=True)
+
+
+def _compile(settings: Settings, build: Build) -> None:
+    """Fills the compiler's cache, from which the process that times the network takes it."""
+    network, batch = settings.build(build), settings.size.batch_on(settings.device)
+    with fastest_kernels():
+        training_step(network, batch, compiled=True, backend=settings.backend)()
+
+
+def _reason_of_failure(job: tuple[str, Callable[[], None]]) -> tuple[str, str]:
+    """Name and what went wrong, if anything did."""
+    name, action = job
+    try:
+        action()
+    except Exception as error:  # whatever a network, a compiler or a driver raises
+        return name, problem(error)
+    finally:
+        torch.compiler.reset()  # which lets go of the network
+    return name, ""
 
 
 def light_network(record: Record, settings: Settings) -> None:
@@ -148,9 +205,10 @@ def light_network(record: Record, settings: Settings) -> None:
 
 def _time_light(record: Record, settings: Settings, row: dict[str, Any]) -> None:
     size = TINY if settings.tiny else HIPPOCAMPUS_SIZE
-    _time(record, "light", light(size), size, settings, what="step", **row)
+    for compiled in (False, True) if settings.backend else (False,):
+        _time(record, "light", light(size), size, settings, compiled=compiled, what="step", **row)
     batch = size.batch_on(settings.device)
-    networks = {name: build().to(settings.device) for name, build in light(size).items()}
+    networks = {name: settings.build(build) for name, build in light(size).items()}
     rows = {name: {"network": name, "compiled": False, "what": "inference", **row} for name in networks}
     take_turns(record, "light", [(rows[name], inference(net, batch)) for name, net in networks.items()], settings.rounds)
 
@@ -187,18 +245,31 @@ SECTIONS: dict[str, Callable[[Record, Settings], None]] = {
 }
 
 
-def _steps(builders: Mapping[str, Build], shape: Any, settings: Settings, **others: Any) -> Iterator[tuple[Any, ...]]:
-    """Row, network, batch and training step of each network, not compiled and, where that is wanted, compiled."""
-    batch = torch.randn(shape, device=settings.device)
+def _at_once(function: Callable[[Any], Any], jobs: Sequence[Any], record: Record) -> Iterator[Any]:
+    """What the function gives for each job, as they are done, by several processes at once: to compile takes a minute."""
+    os.environ.setdefault("TORCHINDUCTOR_COMPILE_THREADS", "2")
+    workers = max(1, min(8, (os.cpu_count() or 1) // 2))
+    with multiprocessing.get_context("spawn").Pool(workers, torch.set_num_threads, (1,)) as pool:
+        for result in pool.imap_unordered(function, jobs):
+            yield result
+            if record.time_is_up:
+                break  # leaving the pool ends what is running
+
+
+def _time(
+    record: Record,
+    section: str,
+    builders: Mapping[str, Build],
+    size: Size,
+    settings: Settings,
+    *,
+    compiled: bool = False,
+    **others: Any,
+) -> None:
+    """Times a training step of each network; ``others`` are further columns of the table."""
+    batch, actions = size.batch_on(settings.device), []
     for name, build in builders.items():
-        network = build().to(settings.device).train()
-        for compiled in (False, True) if settings.backend else (False,):
-            row = {"network": name, "compiled": compiled, **others}
-            yield row, network, batch, training_step(network, batch, compiled=compiled, backend=settings.backend)
-
-
-def _time(record: Record, section: str, builders: Mapping[str, Build], size: Size, settings: Settings, **others: Any) -> None:
-    steps = _steps(builders, (size.batch, 1, *size.patch), settings, **others)
-    actions: list[tuple[dict[str, Any], Callable[[], Any]]] = [(row, step) for row, _, _, step in steps]
+        step = training_step(settings.build(build), batch, compiled=compiled, backend=settings.backend)
+        actions.append(({"network": name, "compiled": compiled, **others}, step))
     take_turns(record, section, actions, settings.rounds)
     torch.compiler.reset()

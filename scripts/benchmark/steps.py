@@ -23,11 +23,17 @@ def recorded_failure(record: Record, section: str, **row: Any) -> Iterator[None]
     try:
         yield
     except Exception as error:  # whatever a network, a compiler or a driver raises
-        record.write(section, "problem", f"{type(error).__name__}: {error}".splitlines()[0][:200], **row)
+        record.write(section, "problem", problem(error), **row)
     finally:
         gc.collect()
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
+
+
+def problem(error: Exception) -> str:
+    """What a table says of an error: its first line, and one more where that only says who raised it."""
+    first, *others = f"{type(error).__name__}: {error}".splitlines()
+    return " ".join([first, *others[: first.endswith(":")]])[:200]
 
 
 @contextmanager
