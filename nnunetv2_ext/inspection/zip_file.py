@@ -18,11 +18,13 @@ def open_zip(stream: IO[bytes], name: str) -> zipfile.ZipFile:
 
     Raises:
         BadZipFile: if it is no zip.
-        UnsafeFileError: if another program could read something else in it.
+        UnsafeFileError: if it is empty, or another program could read something else in it.
     """
     archive = zipfile.ZipFile(stream)
     stream.seek(0)
     first = stream.read(len(LOCAL_HEADER))
+    if first == END:  # what nnUNetv2_export_model_to_zip leaves behind when it finds no model
+        raise UnsafeFileError(f"{name} is an empty zip: make it again, or get it again from where it comes from.")
     stream.seek(archive.start_dir)
     if first != LOCAL_HEADER or _offset_of_members(stream.read(), archive.start_dir) != archive.start_dir:
         raise UnsafeFileError(

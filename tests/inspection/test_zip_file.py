@@ -66,3 +66,8 @@ def test_a_zip_that_others_could_read_in_another_way_is_refused(data):
 @pytest.mark.parametrize("name", ["a/b.PTH", "A\\b.pth", "a//./B.pth"])
 def test_names_that_are_one_file(name):
     assert folded(name) == "a/b.pth"
+
+
+def test_an_empty_zip_is_said_to_be_empty():
+    with pytest.raises(UnsafeFileError, match=r"a\.zip is an empty zip: make it again"):
+        open_zip(io.BytesIO(b"PK\x05\x06" + bytes(18)), "a.zip")
