@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Everything that only a GPU can show, in less than 8 minutes on one large GPU: that every preset computes the right thing in
+# Everything that only a GPU can show, as far as 8 minutes on one large GPU go, what isn't compiled first: that every preset computes the right thing in
 # float16, compiled or not; the measured peak of a step against what plans count on; the time of the modes of recomputation and
 # of the light network beside stock, as nnU-Net trains them. Figures go to docs/cost-gpu.jsonl as they come, the tables of
 # docs/cost.md are written from them. To see that it holds together on any machine, without that limit:
