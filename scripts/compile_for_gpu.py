@@ -2,19 +2,24 @@
 """Compiles the training step of presets for a GPU, on a machine that has none.
 
 nnU-Net compiles networks on GPUs by default, so a network that the compiler can't take can't be trained there. torch.compile
-needs no GPU until it loads the kernels: here it traces the step, splits it into forward and backward, fuses operations and
-writes the Triton code for an H100, and stops. What happens then, in Triton and on the GPU, is not seen.
+needs no GPU until it loads the kernels: here it traces the step, splits it into forward and backward, fuses operations, writes
+the Triton code for an H100, and stops. What happens then, in Triton and on the GPU, is not seen. The code says when each tensor
+is made and freed, so the peak memory of the compiled step is known, too, without weights and the workspace of cuDNN.
 
 The step is traced on the CPU with tensors that have no values, and each half is moved to a GPU that exists in name only; the
 autograd engine wants a real one. Seen to work with torch 2.11 and 2.14.
 """
 
 import copy
+import json
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from functools import partial
+from itertools import accumulate
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 from unittest.mock import patch
@@ -23,20 +28,20 @@ import click
 import torch
 import torch._inductor.config as inductor
 from functorch.compile import make_boxed_func, min_cut_rematerialization_partition
-from rich.console import Console
-from rich.table import Table
 from torch import Tensor, fx, nn
 from torch._dynamo.backends.common import aot_autograd
 from torch._dynamo.device_interface import CudaInterface
 from torch._inductor.compile_fx import compile_fx_inner
 from torch._inductor.decomposition import select_decomp_table
 from torch._inductor.graph import GraphLowering
+from torch._inductor.memory import compute_memory_timeline, prepare_planning_info
 from torch._subclasses import FakeTensorMode
 from torch.fx.passes.fake_tensor_prop import FakeTensorProp
+from torch.utils._ordered_set import OrderedSet
 
 from nnunetv2_ext.memory.autocast import cuda_autocast_rules
 from nnunetv2_ext.memory.gpu_paths import gpu_paths
-from nnunetv2_ext.presets import OURS, PRESETS
+from nnunetv2_ext.presets import OURS
 from nnunetv2_ext.profiling.case import case_of_patch
 from nnunetv2_ext.trainers.names import PREFIX
 
@@ -56,8 +61,18 @@ H100 = SimpleNamespace(
 )
 
 
-def kernels_for_gpu(build: Callable[[], nn.Module], input_shape: Sequence[int]) -> list[int]:
-    """The number of Triton kernels of a training step's forward and backward, one of each for each graph of the network.
+@dataclass(frozen=True)
+class Graph:
+    """One half of a compiled step: a forward or a backward."""
+
+    kernels: int
+    """written in Triton"""
+    peak_bytes: int
+    """of what it is given, makes and keeps, without weights"""
+
+
+def compile_for_gpu(build: Callable[[], nn.Module], input_shape: Sequence[int]) -> list[Graph]:
+    """Compiles a training step: its forward, then its backward.
 
     Args:
         build: makes the network, in training mode.
@@ -66,10 +81,10 @@ def kernels_for_gpu(build: Callable[[], nn.Module], input_shape: Sequence[int]) 
     Raises:
         Exception: whatever the compiler raises.
     """
-    kernels: list[int] = []
+    graphs: list[Graph] = []
 
     def compiler(graph: fx.GraphModule, inputs: Sequence[Any], *, is_backward: bool) -> Any:
-        kernels.append(_triton_code(graph, inputs, is_backward).count("@triton.jit"))
+        graphs.append(_compile(graph, inputs, is_backward))
         return make_boxed_func(graph.forward)
 
     backend = aot_autograd(
@@ -82,12 +97,13 @@ def kernels_for_gpu(build: Callable[[], nn.Module], input_shape: Sequence[int]) 
     with FakeTensorMode(), gpu_paths(), cuda_autocast_rules():
         with torch.autocast("cpu", torch.float16):
             outputs = torch.compile(build(), backend=backend)(torch.empty(input_shape))
-        sum(output.float().sum() for output in ([outputs] if isinstance(outputs, Tensor) else outputs)).backward()
+        # of squares, whose gradient is as large as the output; that of a sum would be one number
+        sum(output.float().square().sum() for output in ([outputs] if isinstance(outputs, Tensor) else outputs)).backward()
     torch.compiler.reset()
-    return kernels
+    return graphs
 
 
-def _triton_code(graph: fx.GraphModule, inputs: Sequence[Any], is_backward: bool) -> str:
+def _compile(graph: fx.GraphModule, inputs: Sequence[Any], is_backward: bool) -> Graph:
     graph = copy.deepcopy(graph)
     for node in graph.graph.nodes:
         if node.kwargs.get("device"):
@@ -98,14 +114,15 @@ def _triton_code(graph: fx.GraphModule, inputs: Sequence[Any], is_backward: bool
         moved = [
             torch.empty_strided(x.shape, x.stride(), dtype=x.dtype, device=GPU) if isinstance(x, Tensor) else x for x in inputs
         ]
-    written: list[str] = []
+    gradients = [x for node, x in zip(graph.graph.nodes, moved, strict=False) if node.name.startswith("tangents")]
+    given = sum(x.numel() * x.element_size() for x in gradients)  # by the loss, and freed by it
+    compiled: list[Graph] = []
 
     def instead_of_loading(lowering: GraphLowering) -> Any:
         code = lowering.codegen()[0]
-        written.append(
-            getattr(code, "value", code)
-        )  # with the lines that it came from in newer versions, without in older ones
-        raise _WrittenError
+        code = getattr(code, "value", code)  # with the lines that it came from in newer versions, without in older ones
+        compiled.append(Graph(code.count("@triton.jit"), given + _peak_bytes(lowering)))
+        raise _CompiledError
 
     with ExitStack() as contexts:
         contexts.enter_context(_named_gpu())
@@ -115,13 +132,28 @@ def _triton_code(graph: fx.GraphModule, inputs: Sequence[Any], is_backward: bool
         try:
             compile_fx_inner(graph, moved, is_backward=is_backward)
         except Exception:  # the compiler wraps what it meets
-            if not written:
+            if not compiled:
                 raise
-    return written[0]
+    return compiled[0]
 
 
-class _WrittenError(Exception):
+class _CompiledError(Exception):
     """All the code is written."""
+
+
+def _peak_bytes(lowering: GraphLowering) -> int:
+    scheduler, inputs = lowering.scheduler, OrderedSet(lowering.graph_inputs)
+    outputs = OrderedSet(lowering.get_output_names())
+    _, freeable = prepare_planning_info(
+        scheduler.nodes, scheduler.name_to_buf, scheduler.name_to_fused_node, inputs, outputs
+    )  # its own peak takes outputs as freed at once in torch 2.11
+    buffers, _, _ = compute_memory_timeline(scheduler.nodes, freeable, outputs)
+    changes = [0] * (len(scheduler.nodes) + 1)
+    for buffer in buffers:
+        changes[buffer.start_step] += buffer.size_alloc
+        if buffer.end_step != -1:  # that of an output
+            changes[buffer.end_step + 1] -= buffer.size_free
+    return max(accumulate(changes))
 
 
 @contextmanager
@@ -160,30 +192,28 @@ def _answering(answer: Any) -> Any:
 
 
 @click.command(epilog="Example: python -m scripts.compile_for_gpu EGE MedT --patch 128 128 128")
-@click.argument("presets", nargs=-1, type=click.Choice([*PRESETS]), metavar="[PRESET]...")
-@click.option("--patch", "patches", multiple=True, type=(int, int, int), default=[(128, 128, 128)], show_default=True)
-def main(presets: tuple[str, ...], patches: tuple[tuple[int, int, int], ...]) -> None:
-    """Compile presets for a GPU, all of ours if none is named; the exit code is 1 if one can't be compiled."""
-    table = Table("preset", "patch", "kernels", "CPU seconds", "problem")
-    for size in patches:
-        case = case_of_patch(size, channels=1, classes=2, batch_size=2)
-        for preset in presets or [preset.name for preset in OURS]:
-            began, kernels, problem = time.process_time(), [], ""
-            try:
-                kernels = kernels_for_gpu(partial(case.network, PREFIX + preset), case.input_shape)
-            except Exception as error:  # whatever the compiler raises
-                problem = f"{type(error).__name__}: {error}".strip()
-            row = (
-                preset,
-                "x".join(map(str, size)),
-                " + ".join(map(str, kernels)),
-                f"{time.process_time() - began:.0f}",
-                problem,
-            )
-            table.add_row(*row)
-            click.echo("  ".join(row))
-    Console().print(f"torch {torch.__version__}", table)
-    sys.exit(any(table.columns[-1].cells))
+@click.argument("trainers", nargs=-1, metavar="[TRAINER]...")
+@click.option("--patch", type=(int, int, int), default=(128, 128, 128), show_default=True)
+@click.option("--output", type=click.Path(path_type=Path), help="Add a line of JSON for each to this file.")
+def main(trainers: tuple[str, ...], patch: tuple[int, int, int], output: Path | None) -> None:
+    """Compile networks for a GPU at batch 2, those of all our presets if none is named; exit with 1 if one fails."""
+    case = case_of_patch(patch, channels=1, classes=2, batch_size=2)
+    failed = False
+    for trainer in trainers or [PREFIX + preset.name for preset in OURS]:
+        began, figures = time.process_time(), {"trainer": trainer, "patch": patch, "torch": torch.__version__}
+        try:
+            graphs = compile_for_gpu(partial(case.network, trainer), case.input_shape)
+            figures["kernels"] = [graph.kernels for graph in graphs]
+            figures["peak_gib"] = round(max(graph.peak_bytes for graph in graphs) / 2**30, 3)
+        except Exception as error:  # whatever the compiler raises
+            failed = True
+            figures["problem"] = f"{type(error).__name__}: {error}".strip()
+        line = json.dumps(figures | {"cpu_seconds": round(time.process_time() - began)})
+        click.echo(line)
+        if output is not None:
+            with output.open("a") as stream:
+                stream.write(line + "\n")
+    sys.exit(failed)
 
 
 if __name__ == "__main__":
