@@ -9,7 +9,7 @@ import torch
 
 from nnunetv2_ext.profiling.timing import fastest_kernels
 from scripts.benchmark.record import ROOT, Record
-from scripts.benchmark.sections import SECTIONS, Settings
+from scripts.benchmark.sections import MEASURED, SECTIONS, Settings
 from scripts.benchmark.steps import recorded_failure
 from scripts.benchmark.tables import markdown, sections, write_tables
 
@@ -17,7 +17,13 @@ PAGE = ROOT / "docs/cost.md"
 
 
 @click.command(epilog="Example: python -m scripts.benchmark --sections modes,light --rounds 5")
-@click.option("--sections", "names", default=",".join(SECTIONS), show_default=True, help="What is measured, in this order.")
+@click.option(
+    "--sections",
+    "names",
+    default=",".join(MEASURED),
+    show_default=True,
+    help="What is done, in this order: these, and compiler.",
+)
 @click.option(
     "--size", type=click.Choice(["full", "tiny"]), default="full", show_default=True, help="Tiny: to see that it runs."
 )

@@ -2,6 +2,7 @@
 
 import multiprocessing
 import os
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -22,6 +23,7 @@ from nnunetv2_ext.profiling.timing import fastest_kernels, training_step
 from nnunetv2_ext.trainers.adan import Adan
 from nnunetv2_ext.trainers.names import PREFIX
 from scripts.benchmark.checks import LIMITS, check_light, check_mode, half_precision_errors
+from scripts.benchmark.gpu_compiler import compile_for_gpu
 from scripts.benchmark.networks import FULL, HIPPOCAMPUS_SIZE, MODES, TINY, Build, Size, in_each_mode, light, plan
 from scripts.benchmark.prediction import prediction
 from scripts.benchmark.record import Record
@@ -150,6 +152,31 @@ def _peak(settings: Settings, compiled: bool, preset: str) -> tuple[dict[str, An
     }
 
 
+def compiler(record: Record, settings: Settings) -> None:
+    """What a compiled step of stock and the published networks takes on a GPU, from the code that the compiler writes."""
+    for row, figures in _at_once(partial(_compiled_without_gpu, settings), NETWORKS, record):
+        for figure, value in figures.items():
+            record.write("compiler", figure, value, **row)
+
+
+def _compiled_without_gpu(settings: Settings, preset: str) -> tuple[dict[str, Any], dict[str, float | str]]:
+    build, shape = partial(settings.case.network, PREFIX + preset), settings.case.input_shape
+    row, began = {"network": preset or "stock"}, time.process_time()
+    try:
+        counted = step_memory(without_weights(build), torch.zeros(shape, device="meta")).peak
+        graphs = compile_for_gpu(build, shape)
+    except Exception as error:  # whatever a network or a compiler raises
+        return row, {"problem": problem(error)}
+    compiled = max(graph.peak_bytes for graph in graphs)
+    return row, {
+        "counted_gib": counted / GIB,
+        "compiled_gib": compiled / GIB,
+        "compiled_to_counted": compiled / counted,
+        "kernels": sum(graph.kernels for graph in graphs),
+        "compiler_cpu_s": time.process_time() - began,
+    }
+
+
 def modes(record: Record, settings: Settings) -> None:
     """A training step of stock networks and of EGE in each mode of recomputation."""
     compiled = (False, True) if settings.backend else (False,)
@@ -233,7 +260,7 @@ def prediction_on_a_cpu(record: Record, settings: Settings) -> None:
     prediction(record, tiny=settings.tiny, rounds=settings.rounds)
 
 
-SECTIONS: dict[str, Callable[[Record, Settings], None]] = {
+MEASURED: dict[str, Callable[[Record, Settings], None]] = {
     "light": light_network,  # before what leaves the process large, which slows many short operations down
     "correctness": correctness,
     "peak": peak,
@@ -243,6 +270,7 @@ SECTIONS: dict[str, Callable[[Record, Settings], None]] = {
     "memory": memory,
     "compiled": compiled,
 }
+SECTIONS = {**MEASURED, "compiler": compiler}
 
 
 def _at_once(function: Callable[[Any], Any], jobs: Sequence[Any], record: Record) -> Iterator[Any]:

@@ -1,5 +1,4 @@
-#!/usr/bin/env python
-"""Compiles the training step of presets for a GPU, on a machine that has none.
+"""Compiles a training step for a GPU on a machine that has none.
 
 nnU-Net compiles networks on GPUs by default, so a network that the compiler can't take can't be trained there. torch.compile
 needs no GPU until it loads the kernels: here it traces the step, splits it into forward and backward, fuses operations, writes
@@ -11,20 +10,15 @@ autograd engine wants a real one. Seen to work with torch 2.11 and 2.14.
 """
 
 import copy
-import json
-import sys
-import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from itertools import accumulate
-from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 from unittest.mock import patch
 
-import click
 import torch
 import torch._inductor.config as inductor
 from functorch.compile import make_boxed_func, min_cut_rematerialization_partition
@@ -33,6 +27,7 @@ from torch._dynamo.backends.common import aot_autograd
 from torch._dynamo.device_interface import CudaInterface
 from torch._inductor.compile_fx import compile_fx_inner
 from torch._inductor.decomposition import select_decomp_table
+from torch._inductor.fx_passes.post_grad import view_to_reshape
 from torch._inductor.graph import GraphLowering
 from torch._inductor.memory import compute_memory_timeline, prepare_planning_info
 from torch._subclasses import FakeTensorMode
@@ -41,9 +36,6 @@ from torch.utils._ordered_set import OrderedSet
 
 from nnunetv2_ext.memory.autocast import cuda_autocast_rules
 from nnunetv2_ext.memory.gpu_paths import gpu_paths
-from nnunetv2_ext.presets import OURS
-from nnunetv2_ext.profiling.case import case_of_patch
-from nnunetv2_ext.trainers.names import PREFIX
 
 GPU = torch.device("cuda", 0)
 H100 = SimpleNamespace(
@@ -109,6 +101,7 @@ def _compile(graph: fx.GraphModule, inputs: Sequence[Any], is_backward: bool) ->
         if node.kwargs.get("device"):
             node.update_kwarg("device", GPU)
         node.args = tuple(GPU if isinstance(argument, torch.device) else argument for argument in node.args)
+    view_to_reshape(graph)  # as the compiler will; a convolution on a GPU may lay out its output in another way than on a CPU
     mode = FakeTensorMode(allow_non_fake_inputs=True)
     with mode:
         moved = [
@@ -189,32 +182,3 @@ def _named_gpu() -> Iterator[None]:
 
 def _answering(answer: Any) -> Any:
     return staticmethod(lambda *_, **__: answer)
-
-
-@click.command(epilog="Example: python -m scripts.compile_for_gpu EGE MedT --patch 128 128 128")
-@click.argument("trainers", nargs=-1, metavar="[TRAINER]...")
-@click.option("--patch", type=(int, int, int), default=(128, 128, 128), show_default=True)
-@click.option("--output", type=click.Path(path_type=Path), help="Add a line of JSON for each to this file.")
-def main(trainers: tuple[str, ...], patch: tuple[int, int, int], output: Path | None) -> None:
-    """Compile networks for a GPU at batch 2, those of all our presets if none is named; exit with 1 if one fails."""
-    case = case_of_patch(patch, channels=1, classes=2, batch_size=2)
-    failed = False
-    for trainer in trainers or [PREFIX + preset.name for preset in OURS]:
-        began, figures = time.process_time(), {"trainer": trainer, "patch": patch, "torch": torch.__version__}
-        try:
-            graphs = compile_for_gpu(partial(case.network, trainer), case.input_shape)
-            figures["kernels"] = [graph.kernels for graph in graphs]
-            figures["peak_gib"] = round(max(graph.peak_bytes for graph in graphs) / 2**30, 3)
-        except Exception as error:  # whatever the compiler raises
-            failed = True
-            figures["problem"] = f"{type(error).__name__}: {error}".strip()
-        line = json.dumps(figures | {"cpu_seconds": round(time.process_time() - began)})
-        click.echo(line)
-        if output is not None:
-            with output.open("a") as stream:
-                stream.write(line + "\n")
-    sys.exit(failed)
-
-
-if __name__ == "__main__":
-    main()

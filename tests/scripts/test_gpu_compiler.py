@@ -1,16 +1,14 @@
 """The compiler of a GPU that isn't there: it writes kernels for what it can take, and says what it can't take."""
 
-import json
-
 import pytest
 import torch
-from click.testing import CliRunner
 from packaging.version import Version
 from torch import nn
 from torch._inductor.scheduler import Scheduler
 
-from scripts import compile_for_gpu as script
-from scripts.compile_for_gpu import Graph, compile_for_gpu, main
+from scripts.benchmark import sections, tables
+from scripts.benchmark.gpu_compiler import Graph, compile_for_gpu
+from scripts.benchmark.record import Record
 
 needs_a_newer_compiler = pytest.mark.skipif(
     Version(torch.__version__) < Version("2.11"), reason="older compilers ask other questions of a GPU"
@@ -56,17 +54,18 @@ def test_what_the_compiler_cannot_take_is_raised(monkeypatch) -> None:
         compile_for_gpu(_build, (2, 1, 16, 16))
 
 
-def test_one_that_fails_is_in_the_record_and_the_exit_code(monkeypatch, tmp_path) -> None:
-    def fail_for_mbtfe(build, _) -> list[Graph]:
-        if build.args == ("nnUNetTrainerMBTFE",):
+def test_the_section_has_a_row_for_each_network_also_for_one_that_fails(monkeypatch, tmp_path) -> None:
+    def fail_for_med_t(build, _) -> list[Graph]:
+        if build.args == ("nnUNetTrainerMedT",):
             raise AssertionError("can't be fused")
         return [Graph(3, 2**30), Graph(4, 2**31)]
 
-    monkeypatch.setattr(script, "compile_for_gpu", fail_for_mbtfe)
-    output = tmp_path / "compiled.jsonl"
-    arguments = ["--patch", "32", "32", "32", "--output", str(output)]
-    assert CliRunner().invoke(main, ["nnUNetTrainerMBTFE", "nnUNetTrainerEAB", *arguments]).exit_code == 1
-    failed, other = map(json.loads, output.read_text().splitlines())
-    assert (failed["trainer"], failed["problem"]) == ("nnUNetTrainerMBTFE", "AssertionError: can't be fused")
-    assert (other["trainer"], other["kernels"], other["peak_gib"]) == ("nnUNetTrainerEAB", [3, 4], 2.0)
-    assert CliRunner().invoke(main, ["nnUNetTrainerEAB", *arguments]).exit_code == 0
+    monkeypatch.setattr(sections, "compile_for_gpu", fail_for_med_t)
+    monkeypatch.setattr(sections, "_at_once", lambda function, jobs, _: map(function, jobs))
+    record = Record(tmp_path / "compiled.jsonl", torch.device("cpu"), minutes=60)
+    sections.compiler(record, sections.Settings(torch.device("cpu"), tiny=True, rounds=1, backend=""))
+    rows = {row["network"]: row for row in tables.sections(record.file)["compiler"]}
+    assert list(rows) == ["stock", *sections.NETWORKS[1:]]
+    assert rows["MedT"] == {"network": "MedT", "problem": "AssertionError: can't be fused"}
+    assert (rows["EGE"]["compiled_gib"], rows["EGE"]["kernels"]) == (2.0, 7)
+    assert rows["EGE"]["compiled_to_counted"] == pytest.approx(2.0 / rows["EGE"]["counted_gib"])
