@@ -176,6 +176,7 @@ def _named_gpu() -> Iterator[None]:
             contexts.enter_context(patch.object(torch.cuda, name, lambda *_, answer=answer, **__: answer))
         contexts.enter_context(patch("torch._inductor.scheduler.has_triton", lambda *_: True))
         contexts.enter_context(patch("torch.utils._triton.triton_hash_with_backend", lambda *_: "none"))
+        # fallback_random: traced on a CPU, a step draws random numbers as a CPU does
         contexts.enter_context(inductor.patch(compile_threads=1, fx_graph_cache=False, fallback_random=True))
         yield
 

@@ -23,7 +23,6 @@ from nnunetv2_ext.profiling.timing import fastest_kernels, training_step
 from nnunetv2_ext.trainers.adan import Adan
 from nnunetv2_ext.trainers.names import PREFIX
 from scripts.benchmark.checks import LIMITS, check_light, check_mode, half_precision_errors
-from scripts.benchmark.gpu_compiler import compile_for_gpu
 from scripts.benchmark.networks import FULL, HIPPOCAMPUS_SIZE, MODES, TINY, Build, Size, in_each_mode, light, plan
 from scripts.benchmark.prediction import prediction
 from scripts.benchmark.record import Record
@@ -160,6 +159,8 @@ def compiler(record: Record, settings: Settings) -> None:
 
 
 def _compiled_without_gpu(settings: Settings, preset: str) -> tuple[dict[str, Any], dict[str, float | str]]:
+    from scripts.benchmark.gpu_compiler import compile_for_gpu  # which needs a newer torch than the rest
+
     build, shape = partial(settings.case.network, PREFIX + preset), settings.case.input_shape
     row, began = {"network": preset or "stock"}, time.process_time()
     try:
