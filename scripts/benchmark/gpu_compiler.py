@@ -108,7 +108,7 @@ def _compile(graph: fx.GraphModule, inputs: Sequence[Any], is_backward: bool) ->
             torch.empty_strided(x.shape, x.stride(), dtype=x.dtype, device=GPU) if isinstance(x, Tensor) else x for x in inputs
         ]
     gradients = [x for node, x in zip(graph.graph.nodes, moved, strict=False) if node.name.startswith("tangents")]
-    given = sum(x.numel() * x.element_size() for x in gradients)  # by the loss, and freed by it
+    given = sum(x.numel() * x.element_size() for x in gradients)  # by the loss; the compiler takes them as never freed
     compiled: list[Graph] = []
 
     def instead_of_loading(lowering: GraphLowering) -> Any:
