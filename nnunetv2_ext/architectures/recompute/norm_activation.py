@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, distributed, nn
 from torch.nn import functional
 
+from nnunetv2_ext.architectures.cpu.dispatch import is_eager_cpu
 from nnunetv2_ext.architectures.precision import at_least_single
 from nnunetv2_ext.architectures.processes import averages_of_sums, combined_statistics, is_distributed
 from nnunetv2_ext.architectures.recompute.lazy import FeatureMap, LazyMap, TracedMap, convolve, materialize
@@ -89,13 +90,28 @@ def _process_group(norm: Any) -> Any:
 @torch.no_grad()
 def statistics(x: Tensor, *, instance: bool) -> tuple[Tensor, Tensor]:
     """Mean and variance in float32 at least: per channel ``(C,)``, or per sample and channel ``(N, C)``."""
-    axes = [0, *range(2, x.dim())][instance:]
     count = x[0, 0].numel() * (1 if instance else len(x))
     dtype = torch.promote_types(x.dtype, torch.float32)
+    if count > 1 and not is_eager_cpu(x):
+        return _statistics_by_batch_norm(x, count, dtype, instance)
+    axes = [0, *range(2, x.dim())][instance:]
     mean: Any = sum(take(x, chunk).sum(axes, dtype=dtype) for chunk in chunks(x)) / count
     center = broadcast(mean, x)
     variance: Any = sum((take(x, chunk) - center).square_().sum(axes) for chunk in chunks(x)) / count
     return mean, variance
+
+
+def _statistics_by_batch_norm(x: Tensor, count: int, dtype: torch.dtype, instance: bool) -> tuple[Tensor, Tensor]:
+    """By torch's kernel, which reads the map twice and writes it once, and needs no copy in float32.
+
+    The sums above move three times as much memory, which is what limits a GPU.
+    """
+    channels = x.reshape(1, -1, *x.shape[2:]) if instance else x
+    mean, variance = x.new_empty(2, channels.shape[1], dtype=dtype).zero_()
+    # As running statistics with a momentum of one; the variance among them is the unbiased one.
+    torch.native_batch_norm(channels, None, None, mean, variance, True, 1.0, 0.0)
+    variance *= (count - 1) / count
+    return (mean.view(x.shape[:2]), variance.view(x.shape[:2])) if instance else (mean, variance)
 
 
 @torch.no_grad()
@@ -183,8 +199,9 @@ class NormActivation:
             grad_chunk = take(grad_maps[0], chunk)
             for index in reversed(indices):  # until its turn, the first map's gradient holds the one behind the norm
                 slope, constant, scale = (broadcast(values, first) for values in coefficients[index])
-                grad_map = torch.addcmul(constant, take(arguments.maps[index], chunk), slope).addcmul_(grad_chunk, scale)
-                take(grad_maps[index], chunk).copy_(grad_map)
+                grad_map = torch.empty_like(grad_chunk, dtype=constant.dtype)
+                torch.addcmul(constant, take(arguments.maps[index], chunk), slope, out=grad_map)
+                torch.addcmul(grad_map, grad_chunk, scale, out=take(grad_maps[index], chunk))
         grads: Gradients = [*grad_maps, *(None for _ in range(2 * self.count))]
         if self.affine:
             grad_weight, dtype = products[0] * arguments.rstds[0], arguments.weight.dtype  # type: ignore[union-attr]
@@ -208,9 +225,12 @@ class NormActivation:
         for mean, scale in zip(arguments.means, scales, strict=True):
             y = y - mean * scale
         y = broadcast(y, arguments.maps[0])
-        for x, scale in zip(arguments.maps, scales, strict=True):
-            y = torch.addcmul(y, take(x, chunk), broadcast(scale, x))
-        return y.to(arguments.maps[0].dtype)
+        dtypes = [y.dtype] * (self.count - 1) + [arguments.maps[0].dtype]
+        for x, scale, dtype in zip(arguments.maps, scales, dtypes, strict=True):
+            part = take(x, chunk)
+            # Into a tensor of the right type: autocast would first copy the map in float32.
+            y = torch.addcmul(y, part, broadcast(scale, x), out=torch.empty_like(part, dtype=dtype))
+        return y
 
     def _scales(self, arguments: _Arguments) -> Iterator[Tensor]:
         for rstd in arguments.rstds:
@@ -221,10 +241,13 @@ class NormActivation:
         y = self._normalised(arguments, chunk)
         if arguments.slope is None:
             return torch.ops.aten.leaky_relu_backward(grad_output, y, self.slope, False), None
+        slope = broadcast(arguments.slope.to(y.dtype), y)
+        if not is_eager_cpu(y):
+            return torch.ops.aten._prelu_kernel_backward(grad_output, y, slope)
         # several times faster on a CPU than torch's own gradient of PReLU
         above = torch.ops.aten.threshold_backward(grad_output, y, 0)
         below = grad_output - above
-        above.addcmul_(below, broadcast(arguments.slope.to(y.dtype), y))
+        above.addcmul_(below, slope)
         return above, below.mul_(y)
 
     def _coefficients(self, arguments: _Arguments, index: int, mean: Tensor, product: Tensor) -> tuple[Tensor, Tensor, Tensor]:

@@ -8,9 +8,9 @@ from torch import Tensor
 
 from nnunetv2_ext.memory.gpu_paths import gpu_paths_taken
 
-# Chunks of a map, none smaller than a megabyte: small enough to stay in a CPU's cache, few enough for a GPU.
+# Chunks of a map: small enough to stay in a CPU's cache, and for a GPU few and large, since each takes launches of its own.
 MAX_CHUNKS = {"cpu": 32, "other": 8}
-MIN_CHUNK_BYTES = 2**20
+MIN_CHUNK_BYTES = {"cpu": 2**20, "other": 2**23}
 
 Tensors = Sequence[Tensor]
 Gradients = list[Tensor | None]
@@ -79,8 +79,8 @@ class Scaled:
 def chunks(x: Tensor) -> Iterator[slice]:
     """Slices that cover the first spatial axis of a map."""
     length = x.shape[2]
-    most = MAX_CHUNKS["cpu" if x.device.type == "cpu" and not gpu_paths_taken() else "other"]
-    size = -(-length // max(1, min(most, length, x.nbytes // MIN_CHUNK_BYTES)))
+    device = "cpu" if x.device.type == "cpu" and not gpu_paths_taken() else "other"
+    size = -(-length // max(1, min(MAX_CHUNKS[device], length, x.nbytes // MIN_CHUNK_BYTES[device])))
     return (slice(start, min(start + size, length)) for start in range(0, length, size))
 
 

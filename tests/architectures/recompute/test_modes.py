@@ -3,6 +3,8 @@
 import copy
 import pickle
 from collections.abc import Callable
+from contextlib import nullcontext
+from typing import Any
 
 import pytest
 import torch
@@ -12,6 +14,7 @@ from nnunetv2_ext.architectures.blocks import EAB, GAB, GHPA, MBTFE, ConvStack, 
 from nnunetv2_ext.architectures.recompute import producers
 from nnunetv2_ext.architectures.recompute.lazy import convolve
 from nnunetv2_ext.architectures.unet.ege import EGE
+from nnunetv2_ext.memory.gpu_paths import gpu_paths
 from nnunetv2_ext.memory.step import step_memory
 from tests.plans import with_open_shortcuts
 
@@ -155,11 +158,13 @@ def same_steps(build: Callable[[str], nn.Module], recompute: str, inputs: list[T
 
 @pytest.mark.parametrize("recompute", ["selective", "full"])
 @pytest.mark.parametrize("name", BLOCKS)
-@pytest.mark.parametrize("smallest", [2**20, 1], ids=["whole", "chunks"])
-def test_same(name: str, recompute: str, smallest: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(producers, "MIN_CHUNK_BYTES", smallest)
+@pytest.mark.parametrize("smallest", [2**23, 1], ids=["whole", "chunks"])
+@pytest.mark.parametrize(("device", "paths"), [("cpu", nullcontext), ("other", gpu_paths)], ids=["cpu", "gpu"])
+def test_same(name: str, recompute: str, smallest: int, device: str, paths: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(producers.MIN_CHUNK_BYTES, device, smallest)
     build, inputs = BLOCKS[name]
-    same_steps(build, recompute, inputs())
+    with paths():
+        same_steps(build, recompute, inputs())
 
 
 @pytest.mark.slow

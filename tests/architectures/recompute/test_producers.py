@@ -12,7 +12,7 @@ from nnunetv2_ext.architectures.recompute.producers import Identity, Scaled, chu
 @pytest.mark.parametrize("length", [1, 2, 31, 32, 33, 70])
 @pytest.mark.parametrize("smallest", [1, 2**20])
 def test_chunks_cover_the_axis_in_order(length, smallest, monkeypatch) -> None:
-    monkeypatch.setattr(producers, "MIN_CHUNK_BYTES", smallest)
+    monkeypatch.setitem(producers.MIN_CHUNK_BYTES, "cpu", smallest)
     x = torch.arange(length).view(1, 1, -1, 1)
     parts = [take(x, chunk) for chunk in chunks(x)]
     assert torch.equal(torch.cat(parts, 2), x)
@@ -21,7 +21,7 @@ def test_chunks_cover_the_axis_in_order(length, smallest, monkeypatch) -> None:
 
 @pytest.mark.parametrize("needs_grad", [(True, True), (True, False), (False, True)])
 def test_gradients_of_a_scaled_map(needs_grad, monkeypatch) -> None:
-    monkeypatch.setattr(producers, "MIN_CHUNK_BYTES", 1)
+    monkeypatch.setitem(producers.MIN_CHUNK_BYTES, "cpu", 1)
     x, factor, grad_output = torch.randn(2, 3, 5, 4), torch.rand(2, 1, 5, 4), torch.randn(2, 3, 5, 4)
     grads = Scaled().backward((x, factor), needs_grad, partial(take, grad_output), None)
     expected = (grad_output * factor, (grad_output * x).sum(1, keepdim=True))
