@@ -22,7 +22,7 @@ PAGE = ROOT / "docs/cost.md"
     "names",
     default=",".join(MEASURED),
     show_default=True,
-    help="What is done, in this order: these, and compiler.",
+    help="What is done, in this order: these, compiler, and traffic.",
 )
 @click.option(
     "--size", type=click.Choice(["full", "tiny"]), default="full", show_default=True, help="Tiny: to see that it runs."

@@ -27,12 +27,15 @@ from scripts.benchmark.networks import FULL, HIPPOCAMPUS_SIZE, MODES, TINY, Buil
 from scripts.benchmark.prediction import prediction
 from scripts.benchmark.record import Record
 from scripts.benchmark.steps import inference, peak_of, problem, recorded_failure, seconds_of, take_turns
+from scripts.benchmark.traffic import step_traffic
 from tests.plans import CONFIGURATIONS
 
 GIB = 2**30
 PRESETS = [preset.name for preset in OURS]
 NETWORKS = ("", "EGE", "MBTFEEAB", "EGEUNet", "AxialUNet", "LoGo", "MedT", "MCANet")
 """stock and the published networks, without ablations"""
+EGE_FAMILY = ("", "EGE", "MBTFEEAB")
+"""those that are also measured in each mode of recomputation, beside stock"""
 
 
 @dataclass(frozen=True)
@@ -178,6 +181,21 @@ def _compiled_without_gpu(settings: Settings, preset: str) -> tuple[dict[str, An
     }
 
 
+def traffic(record: Record, settings: Settings) -> None:
+    """How much memory the operations of a step move on a GPU, not compiled; counted, which is the same on every machine."""
+    size = TINY if settings.tiny else FULL["cuda"]
+    others = {preset: partial(settings.case.network, PREFIX + preset) for preset in NETWORKS if preset not in EGE_FAMILY}
+    stock = 0
+    for name, build in {**in_each_mode(size), **others}.items():
+        shape = settings.case.input_shape if name in others else (size.batch, 1, *size.patch)
+        with recorded_failure(record, "traffic", network=name):
+            moved, operations = step_traffic(without_weights(build), torch.zeros(shape, device="meta"))
+            stock = stock or moved  # the first is the stock network
+            figures = {"moved_gib": moved / GIB, "moved_to_stock": moved / stock, "operations": operations}
+            for figure, value in figures.items():
+                record.write("traffic", figure, value, network=name)
+
+
 def modes(record: Record, settings: Settings) -> None:
     """A training step of stock networks and of EGE in each mode of recomputation."""
     compiled = (False, True) if settings.backend else (False,)
@@ -271,7 +289,7 @@ MEASURED: dict[str, Callable[[Record, Settings], None]] = {
     "memory": memory,
     "compiled": compiled,
 }
-SECTIONS = {**MEASURED, "compiler": compiler}
+SECTIONS = {**MEASURED, "compiler": compiler, "traffic": traffic}
 
 
 def _at_once(function: Callable[[Any], Any], jobs: Sequence[Any], record: Record) -> Iterator[Any]:
