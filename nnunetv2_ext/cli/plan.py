@@ -46,8 +46,8 @@ def plan(dataset: str, preset: str, gpu_memory: float, configurations: tuple[str
         click.echo(json.dumps({"plans_file": str(file), "configurations": planned, "next": lines}, indent=2))
     else:
         _print_table(planned)
-        click.echo("Planned for float16 autocast, as nnU-Net trains on a GPU; memory is counted without torch.compile. Compiled,")
-        click.echo("a network can need up to 1.6 times as much: leave room for that, or train with nnUNet_compile=f.")
+        click.echo("Planned for float16 autocast, as nnU-Net trains on a GPU; memory is counted without torch.compile.")
+        click.echo("Compiled, a network can need up to 1.6 times as much: leave room for that, or train with nnUNet_compile=f.")
         click.echo(f"Written to {file}. Next:")
         click.echo("\n".join(f"  {line}" for line in lines))
 
