@@ -107,7 +107,7 @@ def _statistics_by_batch_norm(x: Tensor, count: int, dtype: torch.dtype, instanc
     The sums above move three times as much memory, which is what limits a GPU.
     """
     channels = x.reshape(1, -1, *x.shape[2:]) if instance else x
-    mean, variance = x.new_empty(2, channels.shape[1], dtype=dtype).zero_()
+    mean, variance = x.new_zeros(2, channels.shape[1], dtype=dtype)
     # As running statistics with a momentum of one; the variance among them is the unbiased one.
     torch.native_batch_norm(channels, None, None, mean, variance, True, 1.0, 0.0)
     variance *= (count - 1) / count
