@@ -7,9 +7,10 @@ from nnunetv2_ext.presets.adapt import adapt
 from nnunetv2_ext.presets.monai import MONAI
 from nnunetv2_ext.presets.ours import OURS
 from nnunetv2_ext.presets.preset import Preset
+from nnunetv2_ext.presets.stock import PLAIN
 from nnunetv2_ext.presets.table import PresetTable
 from nnunetv2_ext.presets.with_block import with_block
 
-PRESETS = PresetTable((*OURS, *MONAI))
+PRESETS = PresetTable((*OURS, PLAIN, *MONAI))
 
-__all__ = ["MONAI", "OURS", "PRESETS", "Preset", "PresetTable", "adapt", "with_block"]
+__all__ = ["MONAI", "OURS", "PLAIN", "PRESETS", "Preset", "PresetTable", "adapt", "with_block"]

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from nnunetv2_ext.presets import MONAI, OURS, PresetTable
+from nnunetv2_ext.presets import MONAI, OURS, PLAIN, PresetTable
 from nnunetv2_ext.trainers.names import PREFIX
 
 SCRIPT = Path(__file__).parents[2] / "scripts" / "results.py"
@@ -54,7 +54,7 @@ def test_a_block_replaces_its_earlier_one_and_leaves_the_prose(results) -> None:
 def test_every_experiment_has_trainers_that_exist(results, tmp_path, monkeypatch) -> None:
     monkeypatch.setenv("nnUNet_raw", str(tmp_path))
     monkeypatch.setenv("nnUNet_extPresets", str(SCRIPT.with_name("results_presets")))
-    monkeypatch.setattr("nnunetv2_ext.trainers.names.PRESETS", PresetTable((*OURS, *MONAI)))
+    monkeypatch.setattr("nnunetv2_ext.trainers.names.PRESETS", PresetTable((*OURS, PLAIN, *MONAI)))
     from nnunetv2_ext.trainers.names import parse
 
     output = CliRunner().invoke(results.main, ["--folder", str(tmp_path / "made"), "--dry-run"])
