@@ -18,7 +18,7 @@ class State(Enum):
     NEW = "new"
     """no checkpoint"""
     CUT_OFF = "cut off"
-    """a checkpoint from which the training can continue"""
+    """a checkpoint from which the training can continue, also one that was finished before"""
     TRAINED = "trained"
     """the final checkpoint, but no validation"""
     FINISHED = "finished"
@@ -66,14 +66,17 @@ class Run:
         return f"{self.trainer}__{self.plans}__{self.configuration}__fold_{self.fold}{repeat}"
 
     def state(self) -> State:
-        """How far the run got, as its files tell."""
-        if _is_json(self.summary_file):
+        """How far the run got, as its files tell.
+
+        nnU-Net writes checkpoint_latest.pth during a training and removes it at the end. Where it is newer than what a finished
+        training leaves, the run was continued or trained again since then.
+        """
+        final, latest, best = (self.folder / f"checkpoint_{name}.pth" for name in ("final", "latest", "best"))
+        if _is_json(self.summary_file) and not _is_newer(latest, self.summary_file):
             return State.FINISHED
-        if (self.folder / "checkpoint_final.pth").is_file():
+        if final.is_file() and not _is_newer(latest, final):
             return State.TRAINED
-        if any((self.folder / f"checkpoint_{name}.pth").is_file() for name in ("latest", "best")):
-            return State.CUT_OFF
-        return State.NEW
+        return State.CUT_OFF if latest.is_file() or best.is_file() else State.NEW
 
 
 def repeat_root(results: Path, repeat: int) -> Path:
@@ -85,6 +88,10 @@ def repeats_in(results: Path) -> list[int]:
     """The repeats that a results folder holds."""
     matches = (re.fullmatch(r"repeat_([1-9]\d*)", folder.name) for folder in results.glob("repeat_*"))
     return [0, *sorted(int(match[1]) for match in matches if match)]
+
+
+def _is_newer(file: Path, than: Path) -> bool:
+    return file.is_file() and file.stat().st_mtime > than.stat().st_mtime
 
 
 def _is_json(file: Path) -> bool:

@@ -1,3 +1,4 @@
+import os
 from pathlib import Path
 
 from nnunetv2_ext.runs import Run, State, repeats_in
@@ -32,3 +33,18 @@ def test_tells_from_the_files_how_far_a_run_got(tmp_path) -> None:
     assert run.state() is State.TRAINED
     run.summary_file.write_text('{"mean": {}}')
     assert run.state() is State.FINISHED
+
+
+def test_a_finished_run_that_was_continued_is_cut_off(tmp_path) -> None:
+    run = _run(tmp_path)
+    run.summary_file.parent.mkdir(parents=True)
+    run.summary_file.write_text('{"mean": {}}')
+    checkpoints = {name: run.folder / f"checkpoint_{name}.pth" for name in ("final", "latest")}
+    for second, file in enumerate((checkpoints["latest"], checkpoints["final"], run.summary_file)):
+        file.touch()
+        os.utime(file, (second, second))
+    assert run.state() is State.FINISHED  # with a checkpoint that nobody removed
+    os.utime(checkpoints["latest"], (9, 9))
+    assert run.state() is State.CUT_OFF
+    os.utime(checkpoints["final"], (10, 10))
+    assert run.state() is State.TRAINED

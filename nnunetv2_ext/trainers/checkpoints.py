@@ -75,6 +75,8 @@ class CheckpointsMixin(nnUNetTrainer):
         if self.local_rank == 0:
             for name in CHECKPOINTS:  # of a training that was killed while it wrote
                 part_of(Path(self.output_folder, name)).unlink(missing_ok=True)
+            # The scores of a run that is continued are those of its earlier weights; the validation writes new ones.
+            Path(self.output_folder, "validation", "summary.json").unlink(missing_ok=True)
 
     def on_train_end(self) -> None:
         super().on_train_end()

@@ -72,6 +72,17 @@ def test_a_run_that_is_there_is_not_overwritten(checkpoint, tmp_path, monkeypatc
         trainer.on_train_start()
 
 
+def test_a_training_removes_the_scores_of_earlier_weights(tmp_path, monkeypatch):
+    trainer = make_trainer("nnUNetTrainerEGE", tmp_path, monkeypatch)
+    monkeypatch.setattr("nnunetv2.training.nnUNetTrainer.nnUNetTrainer.nnUNetTrainer.on_train_start", lambda _: None)
+    trainer.initialize()
+    summary = Path(trainer.output_folder, "validation", "summary.json")
+    summary.parent.mkdir()
+    summary.write_text("{}")
+    trainer.on_train_start()
+    assert not summary.exists()
+
+
 def test_only_the_first_process_writes(tmp_path, monkeypatch):
     trainer = make_trainer("nnUNetTrainerEAB", tmp_path, monkeypatch)
     trainer.initialize()
