@@ -36,7 +36,9 @@ TIMES_A_SLURM_JOB_MAY_BE_CONTINUED = 100
 @click.option("--device", type=click.Choice(["cuda", "cpu", "mps"]), help="Default: cuda if there is a GPU or SLURM, else cpu.")
 @click.option("--npz", is_flag=True, help="Also save the probabilities of the validation cases, as nnUNetv2_train --npz.")
 @click.option("--slurm", is_flag=True, help="Submit to SLURM instead of running on this machine.")
-@click.option("--slurm-option", "slurm_options", multiple=True, metavar="KEY=VALUE", help="As submitit has them: partition=gpu")
+@click.option(
+    "--slurm-option", "slurm_options", multiple=True, metavar="KEY=VALUE", help="An option of submitit: partition=gpu"
+)
 @click.option("--dry-run", is_flag=True, help="Print the commands and run nothing.")
 @click.pass_context
 def sweep(
@@ -65,6 +67,7 @@ def sweep(
 
     from rich.console import Console
 
+    from nnunetv2_ext.datasets import check_writable
     from nnunetv2_ext.runs import State
     from nnunetv2_ext.sweeping.grid import runs_needed_by, runs_of_grid, write_split
     from nnunetv2_ext.sweeping.training import Training
@@ -78,7 +81,7 @@ def sweep(
         raise click.UsageError("there is no GPU here; add --device cpu, or --slurm where a cluster has one")
     log_folder = runs[0].results / "sweep" / runs[0].dataset
     trainings = [Training(run, device, npz, log_folder) for run in runs]
-    todo = [training for training in trainings if training.run.state() is not State.FINISHED]
+    todo = [training for training in trainings if training.state() is not State.FINISHED]
     if dry_run:
         _print_commands(trainings)
         return
@@ -86,6 +89,7 @@ def sweep(
     console.print(f"{len(runs)} runs: {len(runs) - len(todo)} are finished, {len(todo)} to do, {at_once} at once on {device}")
     if not todo:
         return
+    check_writable(runs[0].results)
     for run in runs:
         run.root.mkdir(exist_ok=True)
         write_split(run)
@@ -157,7 +161,7 @@ def _print_commands(trainings: "list[Training]") -> None:
     from nnunetv2_ext.runs import State
 
     for training in trainings:
-        state = training.run.state()
+        state = training.state()
         if state is State.FINISHED:
             click.echo(f"# finished: {training.run.folder}")
         else:

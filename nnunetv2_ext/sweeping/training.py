@@ -37,6 +37,13 @@ class Training:
         """What the training prints, over all attempts."""
         return self.log_folder / f"{self.run.name}.log"
 
+    def state(self) -> State:
+        """How far the run got; a finished one that lacks the probabilities that are asked for has to be validated again."""
+        state, run = self.run.state(), self.run
+        if state is State.FINISHED and self.save_probabilities and (run.folder / "checkpoint_final.pth").is_file():
+            return state if any(run.summary_file.parent.glob("*.npz")) else State.TRAINED
+        return state
+
     def arguments(self, state: State) -> list[str]:
         """The command that takes the run from this state to its end."""
         run = self.run
@@ -71,7 +78,7 @@ class Training:
             except BlockingIOError:
                 print(f"{_now()} Another process is training this run; waiting for it.", file=log, flush=True)
                 fcntl.flock(lock, fcntl.LOCK_EX)
-            state = self.run.state()
+            state = self.state()
             if state is State.FINISHED:
                 return 0
             arguments = self.arguments(state)

@@ -65,6 +65,16 @@ def test_device_and_probabilities(training) -> None:
     assert "CUDA_VISIBLE_DEVICES" not in other.environment()
 
 
+def test_a_finished_run_without_the_probabilities_that_are_asked_for_is_validated_again(training) -> None:
+    training.run.summary_file.write_text("{}")
+    asked = Training(training.run, "cuda", True, training.log_folder)
+    assert (training.state(), asked.state()) == (State.FINISHED, State.FINISHED)  # without a checkpoint, nothing can be done
+    (training.run.folder / "checkpoint_final.pth").touch()
+    assert (training.state(), asked.state()) == (State.FINISHED, State.TRAINED)
+    (training.run.summary_file.parent / "case.npz").touch()
+    assert asked.state() is State.FINISHED
+
+
 def test_the_status_of_the_command_is_handed_on(training, monkeypatch) -> None:
     monkeypatch.setenv("STATUS", "7")
     assert training() == 7
