@@ -1,6 +1,7 @@
 """Datasets in nnU-Net's folders: what is missing is said in a sentence."""
 
 import os
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,8 @@ from nnunetv2.utilities.dataset_name_id_conversion import maybe_convert_to_datas
 from nnunetv2_ext.descriptions.json_file import read_json_file
 from nnunetv2_ext.errors import DatasetError
 from nnunetv2_ext.paths import HOST_FOLDERS
+
+PREPROCESS_AGAIN = "run nnUNetv2_plan_and_preprocess for this dataset again"
 
 
 def host_folder(variable: str) -> Path:
@@ -52,6 +55,38 @@ def check_preprocessed(folder: Path, dataset: str, plans: str, configuration: st
     )
 
 
+def cases_without_data(folder: Path, cases: Collection[str]) -> list[str]:
+    """Cases that a folder of preprocessed data lacks beside those that it has, as after a preprocessing that was stopped.
+
+    nnU-Net copies the ground truth of all cases when it is done with them.
+    """
+    truth = folder.parent / "gt_segmentations"
+    description = folder.parent / "dataset.json"
+    if not truth.is_dir() or not description.is_file():
+        return []
+    ending = str(read_json_file(description, dict, f"To cure it {PREPROCESS_AGAIN}.").get("file_ending", ".nii.gz"))
+    return sorted({file.name.removesuffix(ending) for file in truth.glob(f"*{ending}")} - set(cases))
+
+
+def check_complete(folder: Path, cases: Collection[str]) -> None:
+    """Refuses preprocessed data of only a part of the cases, before nnU-Net makes a split of this part.
+
+    Raises:
+        DatasetError: if it is so.
+    """
+    if not (folder.parent / "gt_segmentations").is_dir():
+        raise DatasetError(
+            f"{folder.parent} has no gt_segmentations, which nnU-Net makes last: its preprocessing was stopped, or has failed. "
+            f"To cure it {PREPROCESS_AGAIN}."
+        )
+    if missing := cases_without_data(folder, cases):
+        raise DatasetError(
+            f"{folder} has {len(cases)} cases and lacks {len(missing)} of which there is a ground truth, {missing[0]} for one: "
+            f"its preprocessing was stopped, or has failed. To cure it {PREPROCESS_AGAIN}; to train without these cases, write "
+            f"the folds into {folder.parent / 'splits_final.json'}."
+        )
+
+
 def dataset_name(dataset: str) -> str:
     """The name of a dataset that is given by its name or id, and has preprocessed data.
 
@@ -60,11 +95,15 @@ def dataset_name(dataset: str) -> str:
     """
     folder = host_folder("nnUNet_preprocessed")
     try:
-        return str(maybe_convert_to_dataset_name(dataset))
+        name = str(maybe_convert_to_dataset_name(dataset))
     except (RuntimeError, ValueError) as error:
         raise DatasetError(
             f"dataset {dataset}: {str(error).split('. ')[0]}. Preprocessed data is looked for in {folder}."
         ) from error
+    if not (folder / name).is_dir():  # nnU-Net takes whatever begins with Dataset for a name
+        there = sorted(path.name for path in folder.glob("Dataset*") if path.is_dir())
+        raise DatasetError(f"{folder} has no dataset {name}; it has {', '.join(there) or 'none'}.")
+    return name
 
 
 def any_dataset_name(dataset: str) -> str:

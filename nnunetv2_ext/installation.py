@@ -43,7 +43,7 @@ class Check(NamedTuple):
     """or the line to paste into a shell that does it"""
 
 
-REINSTALL = "pip install --force-reinstall nnunetv2-ext"
+REINSTALL = "install nnunetv2-ext again, as its docs/get-started.md says"
 
 
 def checks() -> Iterator[Check]:
@@ -57,7 +57,7 @@ def checks() -> Iterator[Check]:
         with redirect_stdout(StringIO()), redirect_stderr(StringIO()):
             found = [look_up(), name_clashes(), *stock_trainers(), gpu()]
     except ImportError as error:
-        found = [Check("nnU-Net", "wrong", f"can't be imported: {error}", command=REINSTALL)]
+        found = [Check("nnU-Net", "wrong", f"can't be imported: {error}", cure=REINSTALL)]
     yield from found
 
 
@@ -90,7 +90,7 @@ def shim() -> Check:
     """The folder that nnU-Net looks into for trainers."""
     if any(SHIM.glob("*.py")):
         return Check("trainer folder", "ok", str(SHIM))
-    return Check("trainer folder", "wrong", f"{SHIM} is missing or empty", command=REINSTALL)
+    return Check("trainer folder", "wrong", f"{SHIM} is missing or empty", cure=REINSTALL)
 
 
 def folders() -> Iterator[Check]:

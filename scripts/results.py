@@ -129,7 +129,7 @@ class Runner:
     def _plan(self, experiment: Experiment) -> str:
         """Plans and preprocesses if need be; the name of the plans."""
         folder, dataset = self._preprocessed / experiment.dataset, experiment.dataset[7:10]
-        if not (folder / "nnUNetPlans.json").is_file():
+        if not (folder / "gt_segmentations").is_dir():  # which nnU-Net makes last
             processes = str(os.cpu_count() or 1)
             self._call("nnUNetv2_plan_and_preprocess", "-d", dataset, "-c", experiment.configuration, "-np", processes)
         if experiment.patch is None:

@@ -31,6 +31,11 @@ def test_an_unknown_dataset(dataset, given) -> None:
         dataset_name(given)
 
 
+def test_a_name_without_its_zeros(dataset) -> None:
+    with pytest.raises(DatasetError, match=f"has no dataset Dataset7_Tiny; it has {dataset.name}"):
+        dataset_name("Dataset7_Tiny")
+
+
 def test_two_datasets_of_one_id(dataset) -> None:
     (dataset.preprocessed.parent / "Dataset007_Other").mkdir()
     with pytest.raises(DatasetError, match="dataset 7: "):

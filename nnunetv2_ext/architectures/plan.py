@@ -63,7 +63,7 @@ class Plan:
 
         Raises:
             PlanError: if one is missing, unknown, or has the wrong number of entries, or one that is no whole number of at
-                least 1.
+                least 1, or if a kernel is even, which can't be padded to keep the size.
         """
         _check_names(arguments)
         stages = arguments["n_stages"]
@@ -80,11 +80,14 @@ class Plan:
                 raise PlanError(f"{name} has the entry {wrong[0]!r}, need whole numbers of at least 1: check arch_kwargs")
             return values
 
+        kernels = tuple(per_axis(kernel, dimensions) for kernel in per_stage("kernel_sizes", stages))
+        if even := [kernel for kernel in kernels if any(size % 2 == 0 for size in kernel)]:
+            raise PlanError(f"kernel_sizes has the entry {list(even[0])}, need odd numbers: check arch_kwargs")
         return cls(
             input_channels=arguments["input_channels"],
             num_classes=arguments["num_classes"],
             features=tuple(per_stage("features_per_stage", stages)),
-            kernel_sizes=tuple(per_axis(kernel, dimensions) for kernel in per_stage("kernel_sizes", stages)),
+            kernel_sizes=kernels,
             strides=tuple(per_axis(stride, dimensions) for stride in per_stage("strides", stages)),
             convolutions=tuple(per_stage("n_conv_per_stage", stages)),
             decoder_convolutions=tuple(per_stage("n_conv_per_stage_decoder", stages - 1)),
@@ -120,7 +123,8 @@ class Plan:
         """Refuses an input ``(N, C, *spatial)`` that the network can't process.
 
         Every axis has to be divisible by the product of the plan's strides along it, and in training mode the coarsest map
-        has to have more than one position, or its norm has nothing to normalise. With strides (1, 2, 2, 2) on each axis a
+        has to have more than one position, or its norm has nothing to normalise (torch's InstanceNorm refuses one position in
+        eval mode, too). With strides (1, 2, 2, 2) on each axis a
         patch of 40x56x40 is served and its coarsest map is 5x7x5; 44x56x40 is refused, 48x56x40 is the next that fits.
 
         Raises:

@@ -7,6 +7,7 @@ import blosc2
 from nnunetv2.utilities.plans_handling.plans_handler import ConfigurationManager, PlansManager
 
 from nnunetv2_ext.architectures.plan import Plan
+from nnunetv2_ext.datasets import PREPROCESS_AGAIN, cases_without_data
 from nnunetv2_ext.descriptions.dataset_json import check_dataset_json
 from nnunetv2_ext.descriptions.fingerprint import check_fingerprint
 from nnunetv2_ext.descriptions.json_file import read_json_file
@@ -16,23 +17,23 @@ from nnunetv2_ext.installation import Check
 from nnunetv2_ext.planning.stock import stock_arguments
 from nnunetv2_ext.trainers.networks import plan_arguments
 
-AGAIN = "run nnUNetv2_plan_and_preprocess for this dataset again"
 U_NETS = ("dynamic_network_architectures.architectures.unet.", "dynamic_network_architectures.architectures.residual_unet.")
-NO_PLANS = ("dataset.json", "dataset_fingerprint.json", "splits_final.json")
+NO_PLANS = ("dataset", "dataset_fingerprint", "splits_final")
+"""what the names of other files than plans begin with, backups of them too"""
 
 
 def preprocessed_checks(folder: Path) -> Iterator[Check]:
     """What is wrong in a dataset's folder below nnUNet_preprocessed."""
     for name in ("dataset.json", "dataset_fingerprint.json"):
         try:
-            content = read_json_file(folder / name, dict, f"To cure it {AGAIN}.")
+            content = read_json_file(folder / name, dict, f"To cure it {PREPROCESS_AGAIN}.")
             check = check_dataset_json if name == "dataset.json" else check_fingerprint
             check(content)
         except DatasetError as error:
-            yield Check(name, "wrong", str(error) if str(folder) in str(error) else f"{folder}/{error}", AGAIN)
-    files = sorted(file for file in folder.glob("*.json") if file.name not in NO_PLANS)
+            yield Check(name, "wrong", str(error) if str(folder) in str(error) else f"{folder}/{error}", PREPROCESS_AGAIN)
+    files = sorted(file for file in folder.glob("*.json") if not file.name.startswith(NO_PLANS))
     if not files:
-        yield Check("plans", "wrong", f"{folder} has no plans", AGAIN)
+        yield Check("plans", "wrong", f"{folder} has no plans", PREPROCESS_AGAIN)
     identifiers: dict[str, set[str]] = {}
     for file in files:
         yield from _plans_checks(file, identifiers)
@@ -87,13 +88,16 @@ def _data_checks(folder: Path, cases: dict[str, Path], configurations: str) -> I
         found = f"{folder}, the data of {configurations}, {'is empty' if folder.is_dir() else 'does not exist'}"
         yield Check(folder.name, "warning", found, "run nnUNetv2_preprocess for what you want to train")
         return
+    if missing := cases_without_data(folder, cases):
+        found = f"{folder} lacks {len(missing)} cases of which there is a ground truth, {missing[0]} for one"
+        yield Check(folder.name, "wrong", found, "run nnUNetv2_preprocess again: it was stopped, or has failed")
     damaged = []
     for name, file in cases.items():
         parts = [file, folder / f"{name}.pkl", *([folder / f"{name}_seg.b2nd"] if file.suffix == ".b2nd" else [])]
         damaged += [part for part in parts if not _is_whole(part)]
     for part in damaged:
         yield Check(part.name, "wrong", f"{part} is missing, empty or damaged", "run nnUNetv2_preprocess again")
-    if not damaged:
+    if not damaged and not missing:
         yield Check(folder.name, "ok", f"{len(cases)} cases for {configurations}")
 
 
@@ -127,4 +131,4 @@ def _split_checks(file: Path, data: list[dict[str, Path]]) -> Iterator[Check]:
     missing = sorted(name for name in named if not all(name in cases for cases in data))
     if missing:
         found = f"{file} has {len(missing)} cases without preprocessed data, {missing[0]} for one"
-        yield Check(file.name, "wrong", found, f"{AGAIN}, or {cure}")
+        yield Check(file.name, "wrong", found, f"{PREPROCESS_AGAIN}, or {cure}")

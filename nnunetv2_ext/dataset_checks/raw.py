@@ -1,5 +1,6 @@
 """The raw dataset: its dataset.json, and every image and label that it is to be trained on."""
 
+import os
 from collections.abc import Iterator
 from contextlib import redirect_stderr, redirect_stdout
 from io import StringIO
@@ -35,6 +36,10 @@ def raw_checks(folder: Path) -> Iterator[Check]:
 
 
 def _case_checks(folder: Path, description: dict[str, Any]) -> Iterator[Check]:
+    listed = description.get("dataset")
+    for name, case in listed.items() if isinstance(listed, dict) else ():
+        if lacks := _lacks(case):
+            yield Check(name, "wrong", f"{folder}/dataset.json lists {name} without {' and '.join(lacks)}", FORMAT)
     cases = dict(sorted(_cases(folder, description).items()))
     if not cases:
         ending = description["file_ending"]
@@ -58,7 +63,11 @@ def _case_checks(folder: Path, description: dict[str, Any]) -> Iterator[Check]:
 def _cases(folder: Path, description: dict[str, Any]) -> dict[str, tuple[list[Path], Path]]:
     """Images in the order of the channels, those that are there and one for each channel, and the label, of each case."""
     if isinstance(listed := description.get("dataset"), dict):
-        return {name: ([folder / image for image in case["images"]], folder / case["label"]) for name, case in listed.items()}
+        return {
+            name: ([_listed(folder, image) for image in case["images"]], _listed(folder, case["label"]))
+            for name, case in listed.items()
+            if not _lacks(case)
+        }
     ending = description["file_ending"]
     images: dict[str, set[Path]] = {}
     for file in (folder / "imagesTr").glob(f"*_????{ending}"):
@@ -67,6 +76,16 @@ def _cases(folder: Path, description: dict[str, Any]) -> dict[str, tuple[list[Pa
     for name, files in images.items():
         files |= {folder / "imagesTr" / f"{name}_{channel:04d}{ending}" for channel in range(_channels(description))}
     return {name: (sorted(files), folder / "labelsTr" / f"{name}{ending}") for name, files in images.items()}
+
+
+def _listed(folder: Path, file: str) -> Path:
+    """A file that dataset.json lists: from the dataset's folder or absolute, with variables, as nnU-Net reads it."""
+    return folder / os.path.expandvars(file)
+
+
+def _lacks(case: Any) -> list[str]:
+    """What a case that dataset.json lists has not."""
+    return [key for key in ("images", "label") if not isinstance(case, dict) or key not in case]
 
 
 def _channels(description: dict[str, Any]) -> int:

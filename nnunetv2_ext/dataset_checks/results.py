@@ -80,4 +80,4 @@ def _version_checks(title: str, file: Path, checkpoint: Checkpoint) -> Iterator[
     written = checkpoint.versions.get("nnunetv2_ext")
     if written and written != nnunetv2_ext.__version__:
         found = f"{file} was written by nnunetv2-ext {written}, {nnunetv2_ext.__version__} is installed"
-        yield Check(title, "warning", found, f"if it doesn't load: pip install nnunetv2-ext=={written}")
+        yield Check(title, "warning", found, f"if it doesn't load, install nnunetv2-ext {written}")

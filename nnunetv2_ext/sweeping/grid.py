@@ -9,7 +9,7 @@ from nnunetv2.training.dataloading.nnunet_dataset import infer_dataset_class
 from nnunetv2.utilities.crossval_split import generate_crossval_split
 from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 
-from nnunetv2_ext.datasets import check_preprocessed, dataset_name, host_folder, read_json
+from nnunetv2_ext.datasets import check_complete, check_preprocessed, dataset_name, host_folder, read_json
 from nnunetv2_ext.errors import DatasetError, PlanError
 from nnunetv2_ext.runs import Run
 from nnunetv2_ext.trainers.resolve import any_trainer_class
@@ -61,13 +61,14 @@ def write_split(run: Run) -> None:
     nnU-Net does it in the first training. When several start at once, one may read the file while another still writes it.
 
     Raises:
-        DatasetError: if there are fewer cases than folds.
+        DatasetError: if there are fewer cases than folds, or data of only a part of the cases.
     """
     folder = host_folder("nnUNet_preprocessed") / run.dataset
     if run.fold == "all" or (folder / "splits_final.json").is_file():
         return
-    data = str(_data_folder(folder, _plans(run.dataset, run.plans), run.configuration))
-    cases = sorted(infer_dataset_class(data).get_identifiers(data))
+    data = _data_folder(folder, _plans(run.dataset, run.plans), run.configuration)
+    cases = sorted(infer_dataset_class(str(data)).get_identifiers(str(data)))
+    check_complete(data, cases)
     if len(cases) < FOLDS:
         raise DatasetError(
             f"{data} has {len(cases)} cases, too few for nnU-Net's {FOLDS} folds: train with -f all, or write the folds into "

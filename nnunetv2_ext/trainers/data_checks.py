@@ -4,10 +4,11 @@ import os
 from pathlib import Path
 from typing import Any
 
+from nnunetv2.training.dataloading.nnunet_dataset import infer_dataset_class
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 
 from nnunetv2_ext.architectures.network import Network
-from nnunetv2_ext.datasets import check_preprocessed, check_writable
+from nnunetv2_ext.datasets import check_complete, check_preprocessed, check_writable
 from nnunetv2_ext.descriptions.dataset_json import check_dataset_json
 from nnunetv2_ext.descriptions.json_file import read_json_file
 from nnunetv2_ext.descriptions.plans_json import check_plans
@@ -67,6 +68,17 @@ class DataChecksMixin(nnUNetTrainer):
         if self.is_cascaded:
             self._refuse_missing_stage(names)
         return datasets
+
+    def do_split(self) -> tuple[list[str], list[str]]:
+        """As in nnU-Net, but no split is made of a part of the cases.
+
+        Raises:
+            DatasetError: if there is no split yet, and some cases have no data.
+        """
+        if self.fold != "all" and not Path(self.preprocessed_dataset_folder_base, "splits_final.json").is_file():
+            folder = self.preprocessed_dataset_folder
+            check_complete(Path(folder), infer_dataset_class(folder).get_identifiers(folder))
+        return super().do_split()
 
     def _refuse_missing_data(self, names: list[str], splits: Path) -> None:
         folder = Path(self.preprocessed_dataset_folder)

@@ -129,7 +129,7 @@ RESULTS = {
     ),
     "checkpoint of another version": (
         lambda d: d.write(f"results/{MODEL}/fold_0/run_card.json", {"versions": {"nnunetv2_ext": "0.0.1"}}),
-        "was written by nnunetv2-ext 0.0.1,... is installed...if it doesn't load: pip install nnunetv2-ext==0.0.1",
+        "was written by nnunetv2-ext 0.0.1,... is installed...if it doesn't load, install nnunetv2-ext 0.0.1",
     ),
     "checkpoint that would run something": (
         lambda d: checkpoint(d.checkpoint, pickle.dumps(Touch(d.results / "was here"))),
@@ -207,6 +207,43 @@ def test_cases_that_dataset_json_lists_are_found(sound):
     listed = {"images": ["imagesTr/a_0000.nii.gz", "imagesTr/a_0001.nii.gz"], "label": "labelsTr/a.nii.gz"}
     describe(dataset={"a": listed, "gone": {**listed, "label": "labelsTr/gone.nii.gz"}})(sound)
     assert [row.name for row in dataset_checks("7") if row.state == "wrong"] == ["gone.nii.gz"]
+
+
+def test_variables_in_listed_files_are_read_as_nnunet_reads_them(sound, monkeypatch):
+    monkeypatch.setenv("DATA", str(sound.raw))
+    images = ["$DATA/imagesTr/a_0000.nii.gz", "$DATA/imagesTr/a_0001.nii.gz"]
+    describe(dataset={"a": {"images": images, "label": "$DATA/labelsTr/a.nii.gz"}, "b": {"images": images}}, numTraining=1)(
+        sound
+    )
+    wrong = [row for row in dataset_checks("7") if row.state == "wrong"]
+    assert [row.name for row in wrong] == ["b"]
+    assert "dataset.json lists b without label" in wrong[0].found
+
+
+def test_repeats_are_looked_at(sound):
+    repeat = sound.results.parent / "repeat_1"
+    shutil.copytree(sound.results, repeat / NAME)
+    assert {row.state for row in dataset_checks("7")} == {"ok"}
+    for file in repeat.rglob("checkpoint_*.pth"):
+        file.write_bytes(b"junk")
+    wrong = [row for row in dataset_checks("7") if row.state == "wrong"]
+    assert wrong
+    assert all(row.name.endswith(", repeat 1") for row in wrong)
+
+
+def test_backups_of_other_files_are_no_plans(sound):
+    for name in ("splits_final", "dataset"):
+        sound.write(f"preprocessed/{name}_mine.json", [])
+    assert {row.state for row in dataset_checks("7")} == {"ok"}
+
+
+def test_data_of_a_part_of_the_cases_is_found(sound):
+    (sound.preprocessed / "gt_segmentations").mkdir(exist_ok=True)
+    for name in ("a", "b", "c"):
+        (sound.preprocessed / "gt_segmentations" / f"{name}.nii.gz").touch()
+    wrong = [row.found for row in dataset_checks("7") if row.state == "wrong"]
+    assert wrong
+    assert all("lacks 1 cases of which there is a ground truth, c for one" in found for found in wrong)
 
 
 @pytest.mark.usefixtures("sound")

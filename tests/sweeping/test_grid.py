@@ -1,4 +1,5 @@
 import json
+import shutil
 
 import pytest
 
@@ -15,9 +16,11 @@ def preprocessed(tmp_path, monkeypatch):
         monkeypatch.setenv(name, str(tmp_path / name))
     make_tiny_dataset(tmp_path / "nnUNet_raw", tmp_path / "nnUNet_preprocessed", preprocess=False)
     folder = tmp_path / "nnUNet_preprocessed" / NAME
-    (folder / "nnUNetPlans_3d_fullres").mkdir()
-    for number in range(7):
-        (folder / "nnUNetPlans_3d_fullres" / f"case_{number}.b2nd").touch()
+    shutil.rmtree(folder / "gt_segmentations")
+    for name, ending in (("nnUNetPlans_3d_fullres", ".b2nd"), ("gt_segmentations", ".nii.gz")):
+        (folder / name).mkdir()
+        for number in range(7):
+            (folder / name / f"case_{number}{ending}").touch()
     return folder
 
 
@@ -91,5 +94,18 @@ def test_fewer_cases_than_folds_are_refused(preprocessed) -> None:
     (preprocessed / "splits_final.json").unlink()
     for number in range(3):
         (preprocessed / "nnUNetPlans_3d_fullres" / f"case_{number}.b2nd").unlink()
+        (preprocessed / "gt_segmentations" / f"case_{number}.nii.gz").unlink()
     with pytest.raises(DatasetError, match="has 4 cases, too few for nnU-Net's 5 folds: train with -f all"):
         write_split(run)
+
+
+def test_no_split_is_made_of_data_whose_preprocessing_was_stopped(preprocessed) -> None:
+    run = _grid()[0]
+    (preprocessed / "splits_final.json").unlink()
+    (preprocessed / "nnUNetPlans_3d_fullres" / "case_3.b2nd").unlink()
+    with pytest.raises(DatasetError, match="has 6 cases and lacks 1 of which there is a ground truth, case_3 for one"):
+        write_split(run)
+    shutil.rmtree(preprocessed / "gt_segmentations")
+    with pytest.raises(DatasetError, match="has no gt_segmentations, which nnU-Net makes last"):
+        write_split(run)
+    assert not (preprocessed / "splits_final.json").exists()

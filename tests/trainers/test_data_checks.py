@@ -40,6 +40,7 @@ def test_a_patch_that_the_network_can_not_be_trained_on_is_refused_before_any_wo
         ({"strides": [[1, 1, 1], [2, 2], [2, 2, 2]]}, PlanError, "need one number per axis"),
         ({"strides": None}, PlanError, "missing strides"),
         ({"n_stages": "three"}, PlanError, "n_stages is 'three', need a whole number"),
+        ({"kernel_sizes": [[3, 3, 3], [2, 3, 3], [3, 3, 3]]}, PlanError, r"kernel_sizes has the entry \[2, 3, 3\], need odd"),
         ({"features_per_stage": [8, -16, 16]}, PlanError, "features_per_stage has the entry -16"),
         ({"conv_op": "torch.nn.Conv9d"}, PlanError, "conv_op is None, need torch.nn.Conv2d or torch.nn.Conv3d"),
         ({"norm_op": "torch.nn.Linear"}, PlanError, "can't be built from this plan .*eps.*Check its arch_kwargs"),
@@ -178,3 +179,17 @@ def test_a_cascade_without_its_first_stage_is_refused(tmp_path, monkeypatch):
     predicted.mkdir(parents=True)
     (predicted / "case.b2nd").touch()
     assert [list(dataset.identifiers) for dataset in trainer.get_tr_and_val_datasets()] == [["case"], ["case"]]
+
+
+def test_no_split_is_made_of_data_whose_preprocessing_was_stopped(with_data):
+    with_data.initialize()
+    folder = Path(with_data.preprocessed_dataset_folder).parent
+    (folder / "splits_final.json").unlink()
+    with pytest.raises(DatasetError, match="has no gt_segmentations, which nnU-Net makes last"):
+        with_data.get_tr_and_val_datasets()
+    (folder / "gt_segmentations").mkdir()
+    (folder / "gt_segmentations" / "third.nii.gz").touch()
+    (folder / "dataset.json").write_text('{"file_ending": ".nii.gz"}')
+    with pytest.raises(DatasetError, match="has 2 cases and lacks 1 of which there is a ground truth, third for one"):
+        with_data.get_tr_and_val_datasets()
+    assert not (folder / "splits_final.json").exists()
