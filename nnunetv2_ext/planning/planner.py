@@ -6,6 +6,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from batchgenerators.utilities.file_and_folder_operations import save_json
 from nnunetv2.experiment_planning.experiment_planners.default_experiment_planner import ExperimentPlanner
 from nnunetv2.experiment_planning.plan_and_preprocess_api import plan_experiment_dataset
 from nnunetv2.utilities.get_network_from_plans import get_network_from_plans
@@ -23,6 +24,8 @@ from nnunetv2_ext.presets import Preset
 from nnunetv2_ext.trainers.networks import build_network, network_arguments
 
 STOCK_PLANS = "nnUNetPlans"
+CONFIGURATIONS = ("2d", "3d_fullres", "3d_lowres", "3d_cascade_fullres")
+"""those that nnU-Net plans"""
 MOVE_AWAY = "Move it away: nnU-Net reads it before it replaces anything."
 
 
@@ -117,12 +120,16 @@ class PresetPlanner(ExperimentPlanner):
     def save_plans(self, plans: dict[str, Any]) -> None:
         """Saves those configurations that are wanted, beside those of other names that the file already has.
 
+        If all are wanted, those that nnU-Net plans and that this time it has not planned are removed: they were planned for
+        another GPU.
+
         A next stage that neither of them has is left out: nnU-Net's trainer would look for it after the training, and fail.
 
         Raises:
             DatasetError: if one of them isn't there.
         """
-        planned = plans["configurations"]
+        planned, file = plans["configurations"], _plans_file(self.dataset_name, self.preset)
+        there = read_json_file(file, dict, MOVE_AWAY) if file.exists() else {}
         if missing := [name for name in self.wanted if name not in planned]:
             raise DatasetError(
                 f"{self.dataset_name} has no configuration {', '.join(missing)} in {self.UNet_vram_target_GB:g} GB; it has "
@@ -131,11 +138,13 @@ class PresetPlanner(ExperimentPlanner):
         if self.wanted:
             needed = {name for wanted in self.wanted for name in _with_those_it_builds_upon(wanted, planned)}
             plans["configurations"] = {name: plan for name, plan in planned.items() if name in needed}
-            file = _plans_file(self.dataset_name, self.preset)
-            already = configurations_of(read_json_file(file, dict, MOVE_AWAY)) if file.exists() else {}
             for plan in plans["configurations"].values():
-                if plan.get("next_stage") not in {*needed, *already}:
+                if plan.get("next_stage") not in {*needed, *configurations_of(there)}:
                     plan.pop("next_stage", None)
+        elif outdated := [name for name in CONFIGURATIONS if name in configurations_of(there) and name not in planned]:
+            for name in outdated:
+                del there["configurations"][name]
+            save_json(there, str(file), sort_keys=False)  # nnU-Net adds what it has to what it plans
         super().save_plans(plans)
 
     def _configuration(self, plan: Mapping[str, Any]) -> ConfigurationManager:

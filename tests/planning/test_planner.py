@@ -158,6 +158,16 @@ def test_plans_are_not_overwritten_unless_asked(light):
     assert written(light, overwrite=True) == before
 
 
+def test_what_was_planned_for_another_gpu_is_gone_when_all_is_planned_again(light):
+    plans = written(light)
+    file = light.preprocessed / f"{plans_name(FIRST)}.json"
+    names = ("3d_lowres", "mine")
+    plans["configurations"] |= dict.fromkeys(names, plans["configurations"]["2d"])
+    file.write_text(json.dumps(plans))
+    assert {*names} <= written(light, configurations=["2d"], overwrite=True)["configurations"].keys()
+    assert list(written(light, overwrite=True)["configurations"]) == ["2d", "3d_fullres", "mine"]
+
+
 def test_a_missing_fingerprint_is_said(light):
     (light.preprocessed / "dataset_fingerprint.json").unlink()
     with pytest.raises(DatasetError, match="nnUNetv2_extract_fingerprint -d 7"):
