@@ -17,10 +17,10 @@ class Subcommand(NamedTuple):
 
 
 SUBCOMMANDS = {
-    "env": Subcommand("env", "env", "Print what a shell needs so that nnU-Net finds the trainers."),
+    "env": Subcommand("env", "env", "Print the command with which a shell lets nnU-Net find the trainers."),
     "path": Subcommand("path", "path", "Print the folder that nnUNet_extTrainer has to name."),
     "list": Subcommand("list", "list_presets", "Show all presets and how trainer names are made."),
-    "doctor": Subcommand("doctor", "doctor", "Check the installation, with a cure for what is wrong."),
+    "doctor": Subcommand("doctor", "doctor", "Check the installation, and say how to fix what is wrong."),
     "profile": Subcommand("profile", "profile", "Measure what trainers cost: parameters, operations, memory, time."),
     "plan": Subcommand("plan", "plan", "Write plans of a dataset for a preset and a GPU's memory."),
     "inspect": Subcommand("inspect", "inspect", "Show what a checkpoint or model zip holds, without running anything in it."),
@@ -28,7 +28,7 @@ SUBCOMMANDS = {
     "compare": Subcommand("compare", "compare", "Compare trained runs, case by case, with statistics."),
     "export": Subcommand("export", "export", "Export a trained model, to predict without PyTorch and nnU-Net."),
     "predict-onnx": Subcommand("predict_onnx", "predict_onnx", "Predict from an exported model, without PyTorch and nnU-Net."),
-    "demo": Subcommand("demo", "demo", "Try the whole way from data to predictions on a small dataset."),
+    "demo": Subcommand("demo", "demo", "Run the whole pipeline on a small built-in dataset."),
 }
 
 

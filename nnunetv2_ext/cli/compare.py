@@ -27,7 +27,7 @@ WIDTH_OF_A_FILE = 160
     epilog="Example: nnUNetv2_ext compare -d 4 -c 3d_fullres -tr nnUNetTrainer nnUNetTrainerEGE --html comparison.html",
 )
 @click.option("-d", "--dataset", required=True, help="Id or name of the dataset.")
-@click.option("-c", "--configuration", default="3d_fullres", show_default=True, help="Of the plans.")
+@click.option("-c", "--configuration", default="3d_fullres", show_default=True, help="Configuration of the plans.")
 @click.option("-tr", "--trainers", multiple=True, help="One or more; all that have runs if left out.")
 @click.option("-p", "--plans", multiple=True, default=("nnUNetPlans",), show_default=True, help="Name of the plans.")
 @click.option("-f", "--folds", multiple=True, help="One or more; all that have runs if left out.")
@@ -40,7 +40,7 @@ WIDTH_OF_A_FILE = 160
     "--nsd", type=click.FloatRange(min=0, min_open=True), help="Also the surface Dice at a tolerance in mm (needs MONAI)."
 )
 @click.option("--count", is_flag=True, help="Also count parameters, operations and memory, as 'profile' does.")
-@click.option("--allow", multiple=True, help="What is refused otherwise: data, plans, splits, incomplete, fold_all.")
+@click.option("--allow", multiple=True, help="Compare although these differ: data, plans, splits, incomplete, fold_all.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON with everything, cases too, instead of tables.")
 @click.option("--csv", "csv_file", type=OUTPUT, help="Write the numbers to a file.")
 @click.option("--markdown", "markdown_file", type=OUTPUT, help="Write the tables to a file.")
@@ -151,10 +151,14 @@ def _compare(models: "list[Model]", reference: str | None, metrics: "list[Metric
 
 def _count(comparison: "Comparison") -> None:
     from nnunetv2_ext.comparison.cost import add_counted_costs
+    from nnunetv2_ext.errors import DatasetError, PlanError
 
     for plans in {entry.plans for entry in comparison.entries}:
         costs = {entry.trainer: entry.cost for entry in comparison.entries if entry.plans == plans}
-        comparison.notes += add_counted_costs(costs, comparison.dataset, comparison.configuration, plans)
+        try:
+            comparison.notes += add_counted_costs(costs, comparison.dataset, comparison.configuration, plans)
+        except (DatasetError, PlanError) as error:  # the scores don't depend on it
+            comparison.notes.append(f"The costs with {plans} could not be counted: {error}")
 
 
 def _print(comparison: "Comparison") -> None:

@@ -13,7 +13,7 @@ from nnunetv2_ext.demo import trainer as trainers
     type=click.Path(file_okay=False, path_type=Path),
     default=Path(".demo"),
     show_default=True,
-    help="Where the run's own folder is made.",
+    help="Parent of the run's own folder.",
 )
 @click.option("--device", type=click.Choice(["cuda", "cpu", "mps"]), help="Default: cuda if there is a GPU, else cpu.")
 @click.option(
@@ -25,7 +25,7 @@ from nnunetv2_ext.demo import trainer as trainers
 )
 @click.option("--verbose", is_flag=True, help="Show all that nnU-Net prints.")
 def demo(folder: Path, device: str | None, trainer: str, verbose: bool) -> None:
-    """Try the whole way from data to predictions on a small dataset.
+    """Run the whole pipeline on a small built-in dataset.
 
     Cuts labelled crops out of the MNI152 brain template, then plans, trains a network, predicts crops it has not seen and
     evaluates them beside an intensity threshold, all with nnU-Net's own commands, in a folder of its own. Needs no download.
@@ -33,7 +33,9 @@ def demo(folder: Path, device: str | None, trainer: str, verbose: bool) -> None:
     import torch
     from rich.console import Console
 
+    from nnunetv2_ext.datasets import check_writable
     from nnunetv2_ext.demo.pipeline import Pipeline
 
+    check_writable(folder)
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")
     Pipeline(folder, device, trainer, Console(), verbose=verbose).run()

@@ -16,7 +16,7 @@ COLOURS = {"ok": "green", "warning": "yellow", "wrong": "bold red"}
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
 @click.pass_context
 def doctor(context: click.Context, dataset: str | None, as_json: bool) -> None:
-    """Check the installation, with a cure for what is wrong.
+    """Check the installation, and say how to fix what is wrong.
 
     With -d, check a dataset instead: each image and label of its raw data, its plans and preprocessed data, its checkpoints.
     Exit code 1 if something is wrong; a warning is not.

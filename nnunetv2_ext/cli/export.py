@@ -16,13 +16,13 @@ if TYPE_CHECKING:
     epilog="Example: nnUNetv2_ext export -d 4 -c 3d_fullres -tr nnUNetTrainerEGEUNet -f all -o hippocampus",
 )
 @click.option("-d", "--dataset", required=True, help="Id or name of the dataset it was trained on.")
-@click.option("-c", "--configuration", default="3d_fullres", show_default=True, help="Of the plans.")
+@click.option("-c", "--configuration", default="3d_fullres", show_default=True, help="Configuration of the plans.")
 @click.option("-tr", "--trainer", required=True, help="Name of the trainer, ours or any that nnU-Net finds.")
 @click.option("-p", "--plans", default="nnUNetPlans", show_default=True, help="Name of the plans.")
 @click.option("-f", "--folds", multiple=True, default=("0", "1", "2", "3", "4"), help="One or more, or all. Default: 0 1 2 3 4")
-@click.option("-chk", "--checkpoint", default="checkpoint_final.pth", show_default=True, help="Which one of each fold.")
+@click.option("-chk", "--checkpoint", default="checkpoint_final.pth", show_default=True, help="Its file, in each fold.")
 @click.option("-o", "--output", required=True, type=click.Path(path_type=Path), help="A new folder.")
-@click.option("--stock", is_flag=True, help="Instead write a model of a stock trainer, for nnU-Net itself.")
+@click.option("--stock", is_flag=True, help="Write a model for nnU-Net itself, under the name of a stock trainer.")
 @click.option("--half", is_flag=True, help="Store the weights in half precision: half the size, as fast, almost as exact.")
 @click.option("--web", is_flag=True, help="Add a page that predicts in the browser. Needs npm.")
 def export(

@@ -1,5 +1,6 @@
 """Options that name a file to write."""
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -7,7 +8,7 @@ import click
 
 
 class OutputFile(click.Path):
-    """A file in a folder that is there: whoever mistyped it learns so before anything is computed."""
+    """A file in a folder that can be written to: whoever mistyped it learns so before anything is computed."""
 
     def __init__(self) -> None:
         super().__init__(dir_okay=False, writable=True, path_type=Path)
@@ -17,4 +18,6 @@ class OutputFile(click.Path):
         file = Path(str(super().convert(value, param, ctx)))
         if not file.parent.is_dir():
             self.fail(f"the folder {file.parent} doesn't exist; make it first.", param, ctx)
+        if not os.access(file.parent, os.W_OK | os.X_OK):
+            self.fail(f"the folder {file.parent} is read-only for you; name a file in another one.", param, ctx)
         return file

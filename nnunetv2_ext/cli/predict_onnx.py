@@ -17,7 +17,11 @@ FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
 @click.option("-o", "--output", required=True, type=click.Path(file_okay=False, path_type=Path), help="Folder to write to.")
 @click.option("-m", "--model", required=True, type=FOLDER, help="Folder that 'nnUNetv2_ext export' wrote.")
 @click.option("--disable_tta", is_flag=True, help="Don't mirror: less accurate, up to eight times as fast.")
-@click.option("--threads", type=click.IntRange(min=1), help="Of the network. Default: as many as there are processors.")
+@click.option(
+    "--threads",
+    type=click.IntRange(min=1),
+    help="Threads of the network. Default: one for each core.",
+)
 @click.option(
     "--engine", type=click.Choice(["onnxruntime", "openvino"]), help="What runs the network. Default: what is installed."
 )
@@ -64,6 +68,7 @@ def predict_onnx(
 def _predict_all(predictor: "Predictor", cases: dict[str, list[Path]], outputs: dict[str, Path]) -> bool:
     """Predicts all cases, and tells whether one of them failed."""
     from rich.console import Console
+    from rich.markup import escape
     from rich.progress import Progress, TaskID
 
     from nnunetv2_ext.errors import PredictionError
@@ -71,7 +76,7 @@ def _predict_all(predictor: "Predictor", cases: dict[str, list[Path]], outputs: 
     began, failed = time.perf_counter(), 0
     with Progress(console=Console(stderr=True), transient=True) as progress:
         for number, (case, files) in enumerate(cases.items(), 1):
-            bar = progress.add_task(f"{case} ({number} of {len(cases)})", total=None)
+            bar = progress.add_task(escape(f"{case} ({number} of {len(cases)})"), total=None)
 
             def on_tile(done: int, total: int, bar: TaskID = bar) -> None:
                 progress.update(bar, completed=done, total=total)
@@ -80,7 +85,7 @@ def _predict_all(predictor: "Predictor", cases: dict[str, list[Path]], outputs: 
                 predictor.predict_files(files, outputs[case], on_tile)
             except PredictionError as error:
                 failed += 1
-                progress.console.print(f"{case}: {error}", highlight=False, soft_wrap=True)
+                progress.console.print(f"{case}: {error}", markup=False, highlight=False, soft_wrap=True)
             progress.remove_task(bar)
     predicted = len(cases) - failed
     seconds = (time.perf_counter() - began) / len(cases)

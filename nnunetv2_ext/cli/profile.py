@@ -22,12 +22,12 @@ OUTPUT = OutputFile()
 
 @click.command(cls=HostStyleCommand, epilog="Example: nnUNetv2_ext profile -d 4 -c 3d_fullres -tr nnUNetTrainerEGE")
 @click.option("-d", "--dataset", help="Id or name of a dataset that has plans.")
-@click.option("-c", "--configuration", default="3d_fullres", show_default=True, help="Of the plans.")
+@click.option("-c", "--configuration", default="3d_fullres", show_default=True, help="Configuration of the plans.")
 @click.option("-p", "--plans", default="nnUNetPlans", show_default=True, help="Name of the plans.")
 @click.option("--patch", multiple=True, type=click.IntRange(min=1), help="A patch in place of a dataset: --patch 64 64 64")
-@click.option("--channels", default=1, show_default=True, type=click.IntRange(min=1), help="With --patch.")
-@click.option("--classes", default=2, show_default=True, type=click.IntRange(min=1), help="With --patch.")
-@click.option("--batch-size", default=2, show_default=True, type=click.IntRange(min=1), help="With --patch.")
+@click.option("--channels", default=1, show_default=True, type=click.IntRange(min=1), help="Input channels, with --patch.")
+@click.option("--classes", default=2, show_default=True, type=click.IntRange(min=1), help="Classes, with --patch.")
+@click.option("--batch-size", default=2, show_default=True, type=click.IntRange(min=1), help="Batch size, with --patch.")
 @click.option("-tr", "--trainers", multiple=True, help="Names of trainers, ours or any that nnU-Net finds.")
 @click.option("--all", "everything", is_flag=True, help="The trainers of all presets.")
 @click.option(
@@ -62,7 +62,7 @@ def profile(
     """Measure what trainers cost: parameters, operations, memory, time.
 
     The stock nnUNetTrainer is always in the table. All but the time is counted, so it holds without a GPU; memory is that of a
-    step on a GPU without torch.compile. Exit code 1 if a network couldn't be measured; its row says why.
+    training step without torch.compile. Exit code 1 if a network couldn't be measured; its row says why.
     """
     if bool(dataset) == bool(patch):
         raise click.UsageError("name a dataset with -d or a patch with --patch, one of the two")

@@ -81,7 +81,7 @@ class Comparison:
     classes: dict[str, str]
     """names by nnU-Net's keys"""
     metrics: list[Metric]
-    reference: str | None
+    reference: str
     entries: list[Entry]
     notes: list[str] = field(default_factory=list)
 
@@ -99,7 +99,7 @@ def compare(
     models: Sequence[Model],
     metrics: Sequence[Metric],
     *,
-    reference: str | None,
+    reference: str,
     track: Callable[[Sequence[Any]], Any] = iter,
 ) -> Comparison:
     """Compares models that were checked.
@@ -107,14 +107,14 @@ def compare(
     Args:
         models: finished in the same folds
         metrics: the first one is nnU-Net's Dice
-        reference: name of the model that the others are subtracted from; None for a table without differences
+        reference: name of the model that is subtracted from the others
         track: shows the progress of going over a sequence
 
     Raises:
         ComparisonError: if the reference isn't among the models.
     """
     names = [model.name for model in models]
-    if reference is not None and reference not in names:
+    if reference not in names:
         raise ComparisonError(
             f"the reference {reference} is not among the models: {', '.join(names)}. Name one with --reference."
         )
@@ -138,9 +138,8 @@ def compare(
     for entry, model, metric in track(work):
         scores[model.name, metric.key] = score(model, metric, cases, list(classes))
         entry.estimates[metric.key] = _estimates(scores[model.name, metric.key], list(classes))
-    if reference is not None:
-        for metric in metrics:
-            _add_differences(result, metric, scores)
+    for metric in metrics:
+        _add_differences(result, metric, scores)
     result.notes += _notes(result, scores)
     return result
 
@@ -222,7 +221,7 @@ def _notes(result: Comparison, scores: dict[tuple[str, str], Scores]) -> list[st
                 )
                 why = "truth and prediction are both empty" if metric.key == "dice" else "truth or prediction is empty"
                 notes.append(f"{metric.label} of {entry.name} leaves out cases where {why}: {of_classes}.")
-    if result.reference and all(entry.repeats == 1 for entry in result.entries):
+    if all(entry.repeats == 1 for entry in result.entries):
         notes.append(
             "Every fold was trained once. The intervals say how the differences would vary with other cases, not with other "
             "trainings; 'nnUNetv2_ext sweep --repeats' shows that."

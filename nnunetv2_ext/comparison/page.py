@@ -50,15 +50,13 @@ def _content(comparison: Comparison, models: Sequence[Model]) -> dict[str, Any]:
         "caption": caption(comparison),
         "date": date.today().isoformat(),
         "version": nnunetv2_ext.__version__,
-        "sentences": [_sentence(entry, comparison) for entry in others if comparison.reference],
+        "sentences": [_sentence(entry, comparison) for entry in others],
         "tables": tables(comparison),
         "intervals": [charts.intervals(_intervals(comparison, metric), metric.label) for metric in comparison.metrics],
         "by_case": [
             {
                 "name": entry.name,
-                "pairs": charts.pairs(
-                    _pairs(entry, comparison), short(comparison.reference or ""), short(entry.name), first.label
-                ),
+                "pairs": charts.pairs(_pairs(entry, comparison), short(comparison.reference), short(entry.name), first.label),
                 "differences": charts.differences(_pairs(entry, comparison), first.label),
             }
             for entry in others
@@ -90,7 +88,7 @@ def _sentence(entry: Entry, comparison: Comparison) -> dict[str, str]:
         "kind": kind,
         "name": short(entry.name),
         "words": words[kind],
-        "reference": short(comparison.reference or ""),
+        "reference": short(comparison.reference),
         "difference": "undefined" if math.isnan(difference.mean) else f"{difference.mean:+.{decimals}f}",
         "interval": "" if math.isnan(difference.low) else f"{difference.low:+.{decimals}f} to {difference.high:+.{decimals}f}",
         "p": f"= {p_value(difference.p_holm)}" if difference.p_holm >= 0.001 else p_value(difference.p_holm),  # nothing if nan
@@ -115,7 +113,7 @@ def _pairs(entry: Entry, comparison: Comparison) -> list[charts.Pair]:
     """The cases' foreground under the first metric, where both models have one."""
     metric = comparison.metrics[0]
     estimate = entry.estimates[metric.key][FOREGROUND]
-    if estimate.difference is None or comparison.reference is None:
+    if estimate.difference is None:
         return []
     reference = comparison.entry(comparison.reference).estimates[metric.key][FOREGROUND].per_case
     rows = zip(comparison.cases, reference, estimate.difference.per_case, strict=True)

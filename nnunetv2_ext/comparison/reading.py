@@ -7,7 +7,8 @@ from functools import cached_property
 from pathlib import Path, PureWindowsPath
 from typing import Any, TypeVar
 
-from nnunetv2_ext.errors import ComparisonError
+from nnunetv2_ext.descriptions.json_file import read_json_file
+from nnunetv2_ext.errors import ComparisonError, DatasetError
 from nnunetv2_ext.runs import Run, State, repeat_root, repeats_in
 from nnunetv2_ext.training_log import Epoch, read_epochs
 
@@ -32,8 +33,11 @@ class FinishedRun:
 
     @cached_property
     def card(self) -> dict[str, Any]:
-        """Our run card; empty for a trainer that writes none."""
-        return _read_json(self.run.folder / RUN_CARD) or {}
+        """Our run card; empty for a trainer that writes none, and where it is damaged."""
+        try:
+            return _read_json(self.run.folder / RUN_CARD) or {}
+        except DatasetError:
+            return {}
 
     @cached_property
     def epochs(self) -> dict[int, Epoch]:
@@ -81,7 +85,7 @@ class Model:
 
     @cached_property
     def dataset(self) -> dict[str, Any]:
-        """dataset.json as it was when the model was trained."""
+        """dataset.json as it was when the model was trained; empty if it isn't there."""
         return self._file("dataset.json") or {}
 
     @cached_property
@@ -173,4 +177,5 @@ def _configuration(plans: dict[str, Any], name: str) -> dict[str, Any]:
 
 
 def _read_json(file: Path) -> dict[str, Any] | None:
-    return json.loads(file.read_text()) if file.is_file() else None
+    cure = "nnU-Net writes it beside a model: restore it, or put the model aside."
+    return read_json_file(file, dict, cure) if file.is_file() else None

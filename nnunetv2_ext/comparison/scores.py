@@ -87,9 +87,9 @@ def score(model: Model, metric: Metric, cases: Sequence[Case], classes: Sequence
     return Scores(values, np.array([fold for fold, _ in cases]))
 
 
-def _keys(label: int | list[int]) -> list[str]:
+def _keys(label: float | list[int]) -> list[str]:
     """How nnU-Net's summaries may write a label or a region."""
-    if isinstance(label, int):
+    if not isinstance(label, list):
         return [str(label)]
     return [str(tuple(label)), *(str(one) for one in label if len(label) == 1)]
 

@@ -64,7 +64,7 @@ def most_different(comparison: Comparison, models: Sequence[Model]) -> list[Diff
     pictures = []
     for entry in comparison.entries:
         difference = entry.estimates["dice"][FOREGROUND].difference
-        if difference is None or comparison.reference is None:
+        if difference is None:
             continue
         size = np.abs(np.nan_to_num(difference.per_case))
         for index in np.argsort(-size, kind="stable")[:CASES]:
@@ -81,7 +81,7 @@ def most_different(comparison: Comparison, models: Sequence[Model]) -> list[Diff
 def legend(dataset: dict[str, Any]) -> list[tuple[str, str]]:
     """Names and CSS colours of the labels; of a region, the labels that it alone has."""
     names: dict[int, str] = {}
-    regions = [(name, [value] if isinstance(value, int) else value) for name, value in dataset.get("labels", {}).items()]
+    regions = [(name, value if isinstance(value, list) else [value]) for name, value in dataset.get("labels", {}).items()]
     for name, values in sorted(regions, key=lambda region: -len(region[1])):  # the smallest region names a label
         names |= dict.fromkeys((value for value in values if value != 0 and name != "ignore"), name)
     return [(name, "rgb({}, {}, {})".format(*_colour(value))) for value, name in sorted(names.items())]
@@ -128,9 +128,11 @@ def _difference(
     flat = [plane[box] for plane in flat]
     captions = ("image", "truth", *(model.name for model in pair))
     pictures = [_picture(flat[0], None, spacing), *(_picture(flat[0], labels, spacing) for labels in flat[1:])]
-    where = f"slice {index + 1} of {grey.shape[axis]}" if grey.shape[axis] > 1 else ""
+    where = [f"slice {index + 1} of {grey.shape[axis]}"] if grey.shape[axis] > 1 else []
+    if any(len({repeat for repeat, _ in model.finished}) > 1 for model in pair):
+        where.append("pictures of the first repeat and scores averaged over all")
     panels = [Panel(caption, picture) for caption, picture in zip(captions, pictures, strict=True)]
-    return Difference(pair[1].name, name, fold, scores[0], scores[1], where, panels)
+    return Difference(pair[1].name, name, fold, scores[0], scores[1], ", ".join(where), panels)
 
 
 def _first_repeat(model: Model) -> int:

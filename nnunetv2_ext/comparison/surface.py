@@ -42,6 +42,10 @@ def surface_metrics(truth: Path, dataset: dict[str, Any], *, hd95: bool, toleran
         raise ComparisonError("surface distances need MONAI: pip install 'nnunetv2-ext[monai]'") from error
     if not truth.is_dir():
         raise ComparisonError(f"surface distances need the ground truth, and {truth} doesn't exist.")
+    if missing := [name for name in ("file_ending", "labels") if name not in dataset]:
+        raise ComparisonError(
+            f"surface distances need {' and '.join(missing)} of dataset.json, which nnU-Net writes beside the model."
+        )
     masks = _Masks(truth, dataset)
     metrics = []
     if hd95:

@@ -44,7 +44,7 @@ def caption(comparison: Comparison) -> str:
         f"{comparison.dataset}, {comparison.configuration}, {'fold' if len(comparison.folds) == 1 else 'folds'} {folds}, "
         f"{len(comparison.cases)} validation cases. Each score is the mean over all cases, foreground the mean of the classes."
     )
-    if comparison.reference and len(comparison.entries) > 1:
+    if len(comparison.entries) > 1:
         text += (
             f" Difference: from {short(comparison.reference)} in the foreground, paired by case, with its 95 % BCa bootstrap "
             "interval; p: Wilcoxon's signed-rank test, after Holm."
@@ -54,7 +54,7 @@ def caption(comparison: Comparison) -> str:
 
 def _scores(comparison: Comparison, metric: Metric) -> Table:
     digits = metric.decimals
-    several_folds, several_models = len(comparison.folds) > 1, comparison.reference and len(comparison.entries) > 1
+    several_folds, several_models = len(comparison.folds) > 1, len(comparison.entries) > 1
     several_repeats = any(entry.repeats > 1 for entry in comparison.entries)
     header = ["", *comparison.classes.values(), "foreground"]
     header += ["folds: mean ± sd"] * several_folds + ["repeats"] * several_repeats
@@ -139,7 +139,7 @@ def as_rich(table: Table) -> "RichTable":
     rich = RichTable(title=table.title, title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
     for index, name in enumerate(table.header):
         header = name.replace(": ", ":\n").replace(", ", ",\n")
-        rich.add_column(header, justify="right" if index else "left", overflow="fold", no_wrap=True)
+        rich.add_column(Text(header), justify="right" if index else "left", overflow="fold", no_wrap=True)
     for row, best in zip(table.rows, table.best, strict=True):
         # intervals and spreads below their values, so that a terminal has room for them
         lines = [cell.replace(" [", "\n[").replace(" ±", "\n±") for cell in row]

@@ -97,3 +97,20 @@ def test_counts_what_can_be_counted(results, monkeypatch) -> None:
     assert stock["gflops"] > 0.01
     assert unknown["gflops"] is None
     assert any(note.startswith("The costs of Better could not be counted: ") for note in content["notes"])
+
+
+@pytest.mark.usefixtures("results")
+def test_what_can_not_be_counted_leaves_the_scores(tmp_path, monkeypatch) -> None:
+    monkeypatch.delenv("nnUNet_preprocessed", raising=False)
+    output = _compare("-d", "5", "--count", "--csv", str(tmp_path / "table.csv"))
+    assert output.exit_code == 0, output.output
+    assert "The costs with nnUNetPlans could not be counted: nnUNet_preprocessed is not set" in output.stdout
+    assert (tmp_path / "table.csv").is_file()
+
+
+def test_names_with_brackets_are_printed(tmp_path, monkeypatch) -> None:
+    monkeypatch.setenv("nnUNet_results", str(tmp_path))
+    write_run(tmp_path, "nnUNetTrainer", "0", 0.5, labels={"background": 0, "a [/x]": 1, "b": 2})
+    output = _compare("-d", "5")
+    assert output.exit_code == 0, output.output
+    assert "a [/x]" in output.stdout

@@ -46,3 +46,10 @@ def test_help_names_the_trainer_and_its_length(command):
 def test_usage_error(command, runs):
     assert command("demo", "--device", "abacus").exit_code == 2
     assert not runs
+
+
+def test_a_folder_that_can_not_be_made_is_said(runs, tmp_path, command):
+    (tmp_path / "file").touch()
+    error = command("demo", "--folder", str(tmp_path / "file" / "demo")).exception
+    assert "can't be used as a folder" in str(error)
+    assert runs == []

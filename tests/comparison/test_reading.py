@@ -1,7 +1,7 @@
 import pytest
 
 from nnunetv2_ext.comparison.reading import read_models
-from nnunetv2_ext.errors import ComparisonError
+from nnunetv2_ext.errors import ComparisonError, DatasetError
 from tests.comparison.results import CASES, CONFIGURATION, DATASET, write_run
 
 
@@ -70,3 +70,18 @@ def test_a_configuration_has_what_it_inherits(tmp_path) -> None:
     model.configuration_name = "3d_cascade_fullres"
     assert model.configuration["patch_size"] == [16, 16, 16]
     assert model.configuration["previous_stage"] == "3d_lowres"
+
+
+@pytest.mark.parametrize("name", ["plans", "dataset", "dataset_fingerprint"])
+def test_a_damaged_description_is_named(tmp_path, name) -> None:
+    file = write_run(tmp_path, "A", "0", 0.5).parent / f"{name}.json"
+    file.write_text('{"lab')
+    (model,) = read_models([tmp_path], DATASET, CONFIGURATION)
+    with pytest.raises(DatasetError, match=f"{name}.json is no valid JSON.*restore it"):
+        _ = model.configuration, model.dataset, model.fingerprint
+
+
+def test_a_damaged_run_card_is_none(tmp_path) -> None:
+    (write_run(tmp_path, "A", "0", 0.5, card={"cost": {}}) / "run_card.json").write_text('{"cost')
+    (model,) = read_models([tmp_path], DATASET, CONFIGURATION)
+    assert model.finished[0, "0"].card == {}
