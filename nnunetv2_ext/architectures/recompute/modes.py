@@ -78,7 +78,7 @@ class _RecomputedBlock(torch.autograd.Function):
         ctx.function, ctx.module, ctx.autocast = function, module, restored_autocast(tensors[0])
         ctx.parameters = tensors[count:]
         ctx.save_for_backward(*tensors[:count])
-        ctx.random_state = _random_state(tensors[0].device) if _is_random(module) else None
+        ctx.random_states = _random_states(tensors[0].device)
         out = function(*tensors[:count])
         return out if isinstance(out, Tensor) else tuple(out)
 
@@ -89,32 +89,45 @@ class _RecomputedBlock(torch.autograd.Function):
             tensor.detach().requires_grad_(need)
             for tensor, need in zip(ctx.saved_tensors, ctx.needs_input_grad[3:], strict=False)
         ]
-        with torch.enable_grad(), ctx.autocast(), _spare_buffers(ctx.module), _with_random_state(ctx.random_state):
+        with (
+            torch.enable_grad(),
+            ctx.autocast(),
+            _spare_buffers(ctx.module),
+            _with_random_states(inputs[0].device, ctx.random_states),
+        ):
             out = ctx.function(*inputs)
         differentiable = [tensor for tensor in (*inputs, *ctx.parameters) if tensor.requires_grad]
         grads = iter(torch.autograd.grad(out, differentiable, grad_outputs, allow_unused=True))
         return None, None, None, *(next(grads) if tensor.requires_grad else None for tensor in (*inputs, *ctx.parameters))
 
 
-def _is_random(module: nn.Module) -> bool:
-    return any(isinstance(m, nn.modules.dropout._DropoutNd) and m.p > 0 for m in module.modules())
+def _random_states(device: torch.device) -> list[Tensor]:
+    """Those of the generators that a block on this device may draw from."""
+    states = [torch.get_rng_state()]
+    if device.type == "cuda":
+        states.append(torch.cuda.get_rng_state(device))
+    elif device.type == "mps":
+        states.append(torch.mps.get_rng_state())
+    return states
 
 
-def _random_state(device: torch.device) -> tuple[torch.device, Tensor, Tensor | None]:
-    return device, torch.get_rng_state(), torch.cuda.get_rng_state(device) if device.type == "cuda" else None
+def _set_random_states(device: torch.device, states: list[Tensor]) -> None:
+    torch.set_rng_state(states[0])
+    if device.type == "cuda":
+        torch.cuda.set_rng_state(states[1], device)
+    elif device.type == "mps":
+        torch.mps.set_rng_state(states[1])
 
 
 @contextmanager
-def _with_random_state(state: tuple[torch.device, Tensor, Tensor | None] | None) -> Iterator[None]:
-    if state is None:
+def _with_random_states(device: torch.device, states: list[Tensor]) -> Iterator[None]:
+    """Draws again what was drawn from these states on, and leaves the generators as they were."""
+    now = _random_states(device)
+    _set_random_states(device, states)
+    try:
         yield
-        return
-    device, cpu_state, cuda_state = state
-    with torch.random.fork_rng([device] if cuda_state is not None else []):
-        torch.set_rng_state(cpu_state)
-        if cuda_state is not None:
-            torch.cuda.set_rng_state(cuda_state, device)
-        yield
+    finally:
+        _set_random_states(device, now)
 
 
 @contextmanager

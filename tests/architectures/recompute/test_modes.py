@@ -59,6 +59,16 @@ BLOCKS: dict[str, tuple[Callable[[str], nn.Module], Callable[[], list[Tensor]]]]
         ),
         three_skips,
     ),
+    "eab random nonlinearity": (
+        lambda recompute: EAB(
+            (4, 5, 6),
+            dimensions=3,
+            strides=((2, 1, 2),) * 2,
+            block_arguments={**LEAKY, "nonlinearity": nn.RReLU, "nonlinearity_arguments": {}},
+            recompute=recompute,
+        ),
+        three_skips,
+    ),
     "eab shortcut": (
         lambda recompute: with_open_shortcuts(
             EAB((4, 5, 6), dimensions=3, strides=((2, 1, 2),) * 2, block_arguments=LEAKY, shortcut=True, recompute=recompute)
