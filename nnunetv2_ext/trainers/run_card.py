@@ -17,6 +17,8 @@ from torch import nn
 
 import nnunetv2_ext
 from nnunetv2_ext.presets import Preset
+from nnunetv2_ext.trainers.atomic_write import atomic_write
+from nnunetv2_ext.trainers.losses import CEThenDiceLossMixin
 
 FILE_NAME = "run_card.json"
 PACKAGES = ("nnunetv2", "dynamic-network-architectures", "batchgenerators", "batchgeneratorsv2", "numpy")
@@ -65,7 +67,7 @@ def run_card(trainer: RunCardMixin) -> dict[str, Any]:
         "recipe": {
             "optimizer": type(trainer.optimizer).__name__,
             "learning_rate_schedule": type(getattr(trainer.lr_scheduler, "schedule", trainer.lr_scheduler)).__name__,
-            "loss": next(base.__name__ for base in type(trainer).__mro__ if "_build_loss" in vars(base)),
+            "loss": " and ".join(_loss_classes(type(trainer))),
             "variants": [base.__name__ for base in type(trainer).__bases__ if base.__module__.startswith("nnunetv2.")],
         },
         "differs_from_nnUNetTrainer": {
@@ -83,6 +85,12 @@ def run_card(trainer: RunCardMixin) -> dict[str, Any]:
             **{name: importlib.metadata.version(name) for name in PACKAGES},
         },
     }
+
+
+def _loss_classes(trainer: type) -> list[str]:
+    """The classes that make the loss or change it, the outermost first; nnUNetTrainer's alone where no other does."""
+    classes = [base for base in trainer.__mro__ if "_build_loss" in vars(base) or base is CEThenDiceLossMixin]
+    return [base.__name__ for base in classes if base is not nnUNetTrainer] or [nnUNetTrainer.__name__]
 
 
 def _data(trainer: RunCardMixin) -> dict[str, Any]:
@@ -140,7 +148,8 @@ def _peak_resident_bytes() -> int | None:
 def write_run_card(trainer: RunCardMixin) -> list[str]:
     """Writes the run card into the trainer's output folder, and returns lines for its log."""
     card = run_card(trainer)
-    Path(trainer.output_folder, FILE_NAME).write_text(json.dumps(card, indent=2) + "\n")
+    with atomic_write(Path(trainer.output_folder, FILE_NAME)) as file:
+        file.write((json.dumps(card, indent=2) + "\n").encode())
     changes = [
         f"{name} {values['here']} (nnUNetTrainer: {values['nnUNetTrainer']})"
         for name, values in card["differs_from_nnUNetTrainer"].items()

@@ -2,6 +2,8 @@ import hashlib
 import json
 from pathlib import Path
 
+import pytest
+
 import nnunetv2_ext
 from nnunetv2_ext.trainers.run_card import run_card, write_run_card
 from tests.trainers.runs import make_trainer
@@ -78,3 +80,18 @@ def test_names_variants_and_numbers(tmp_path, monkeypatch):
         "initial_lr": {"nnUNetTrainer": 0.01, "here": 0.001},
         "batch_size": {"nnUNetTrainer": 2, "here": 5},
     }
+
+
+@pytest.mark.parametrize(
+    ("suffix", "loss"),
+    [
+        ("EGE", "nnUNetTrainer"),
+        ("EGECEThenDiceLoss", "CEThenDiceLossMixin"),
+        ("EGEUNet", "EGELossMixin"),
+        ("EGEUNetDiceLoss", "EGELossMixin and DiceLossMixin"),
+    ],
+)
+def test_names_all_that_makes_the_loss(suffix, loss, tmp_path, monkeypatch):
+    trainer = make_trainer(f"nnUNetTrainer{suffix}", tmp_path, monkeypatch, plan="2d")
+    trainer.initialize()
+    assert run_card(trainer)["recipe"]["loss"] == loss
