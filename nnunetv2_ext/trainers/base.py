@@ -1,6 +1,7 @@
 """What all of our trainers share, on top of nnU-Net's nnUNetTrainer."""
 
 from collections.abc import Mapping
+from copy import deepcopy
 from typing import Any, ClassVar
 
 import torch
@@ -51,7 +52,8 @@ class ExtensionTrainer(DataChecksMixin, CheckpointsMixin, PretrainedWeightsMixin
         device: torch.device = torch.device("cuda"),  # noqa: B008
     ) -> None:
         check_arguments(plans, configuration, dataset_json)
-        plans.setdefault("continue_training", False)  # nnU-Net takes it out of the plans, so a program can't give them twice
+        # A copy: nnU-Net takes continue_training out of it, and numbers in our names go into it.
+        plans = {"continue_training": False, **deepcopy(plans)}
         super().__init__(plans, configuration, fold, dataset_json, device)
         self.stock_values = {name: getattr(self, name) for name in HYPERPARAMETERS}
         for name, value in self._all_hyperparameters().items():

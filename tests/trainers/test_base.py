@@ -1,9 +1,11 @@
 import json
+from copy import deepcopy
 
 import torch
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 from torch.nn.parallel import DistributedDataParallel
 
+from nnunetv2_ext.trainers.resolve import any_trainer_class
 from tests.plans import every_preset
 from tests.trainers.runs import REGIONS, batch, make_trainer
 
@@ -66,3 +68,12 @@ def test_a_process_without_a_case_keeps_no_other_waiting_in_validation(tmp_path,
     finally:
         torch.distributed.destroy_process_group()
     assert not synchronised
+
+
+def test_plans_of_a_program_stay_as_they_are(tmp_path, monkeypatch):
+    trainer = make_trainer("nnUNetTrainerEGE", tmp_path, monkeypatch, labels=REGIONS)
+    plans, dataset = trainer.plans_manager.plans, trainer.dataset_json
+    before = deepcopy(plans)
+    smaller = any_trainer_class("nnUNetTrainerEGE_bs7")(plans, "3d", 0, dataset, torch.device("cpu"))
+    assert smaller.configuration_manager.batch_size == 7
+    assert plans == before
