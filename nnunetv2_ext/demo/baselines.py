@@ -23,6 +23,7 @@ def write_untrained_checkpoint(fold: Path) -> Path:
     from nnunetv2.utilities.label_handling.label_handling import determine_num_input_channels
     from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 
+    from nnunetv2_ext.trainers.networks import network_of_trainer
     from nnunetv2_ext.trainers.resolve import any_trainer_class
 
     checkpoint = torch.load(fold / "checkpoint_final.pth", map_location="cpu", weights_only=False)
@@ -31,12 +32,13 @@ def write_untrained_checkpoint(fold: Path) -> Path:
     configuration = plans.get_configuration(checkpoint["init_args"]["configuration"])
     with torch.random.fork_rng():
         torch.manual_seed(0)  # the same weights in every demo
-        network = any_trainer_class(checkpoint["trainer_name"]).build_network_architecture(
+        network = network_of_trainer(
+            any_trainer_class(checkpoint["trainer_name"]),
             plans,
             configuration,
             determine_num_input_channels(plans, configuration, dataset),
             plans.get_label_manager(dataset).num_segmentation_heads,
-            enable_deep_supervision=False,
+            deep_supervision=False,
         )
     checkpoint["network_weights"] = network.state_dict()
     path = fold / UNTRAINED

@@ -6,6 +6,7 @@ from importlib.metadata import version
 from typing import Any
 
 import nnunetv2_ext
+from nnunetv2_ext.descriptions.dataset_json import label_numbers
 from nnunetv2_ext.errors import ExportError
 from nnunetv2_ext.export.trained_model import TrainedModel
 from nnunetv2_ext.runtime.description import Channel, Fold, ModelDescription, Resampling
@@ -48,8 +49,8 @@ def describe(model: TrainedModel, folds: Sequence[Fold], opset: int) -> ModelDes
         data_resampling=_resampling(configuration.configuration, "data"),
         logits_resampling=_resampling(configuration.configuration, "probabilities"),
         mirror_axes=model.mirror_axes,
-        labels=dataset["labels"],
-        regions_class_order=None if order is None else tuple(order),
+        labels=label_numbers(dataset["labels"]),
+        regions_class_order=None if order is None else tuple(map(int, order)),
         opset=opset,
         folds=tuple(folds),
         versions={

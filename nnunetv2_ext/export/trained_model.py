@@ -14,6 +14,8 @@ from nnunetv2_ext.datasets import any_dataset_name, host_folder
 from nnunetv2_ext.descriptions.json_file import read_json_file
 from nnunetv2_ext.errors import CheckpointError, ExportError
 from nnunetv2_ext.runs import Run
+from nnunetv2_ext.trainers.checkpoints import same_recipe
+from nnunetv2_ext.trainers.networks import network_of_trainer
 from nnunetv2_ext.trainers.resolve import any_trainer_class
 
 
@@ -58,8 +60,13 @@ class TrainedModel:
         Raises:
             CheckpointError: if its weights are of another network.
         """
-        network = any_trainer_class(self.trainer).build_network_architecture(
-            self.plans_manager, self.configuration, self.input_channels, self.labels.num_segmentation_heads, False
+        network = network_of_trainer(
+            any_trainer_class(self.trainer),
+            self.plans_manager,
+            self.configuration,
+            self.input_channels,
+            self.labels.num_segmentation_heads,
+            deep_supervision=False,
         )
         weights: Mapping[str, Tensor] = self.checkpoints[fold]["network_weights"]
         try:
@@ -125,7 +132,7 @@ def _read(file: Path, trainer: str) -> dict[str, Any]:
         raise CheckpointError(
             f"{file} can't be read as a checkpoint ({type(error).__name__}: {error}). If it is damaged, copy it from a backup."
         ) from error
-    if written != trainer:
+    if written != trainer and not same_recipe(written, trainer):  # which is a run that is continued under a longer name
         raise CheckpointError(
             f"{file} was written by {written}, and its folder is of {trainer}: rename the folder after the trainer"
         )

@@ -14,6 +14,7 @@ from nnunetv2_ext.descriptions.dataset_json import check_dataset_json
 from nnunetv2_ext.descriptions.plans_json import check_plans
 from nnunetv2_ext.errors import PlanError
 from nnunetv2_ext.planning.stock import stock_architecture
+from nnunetv2_ext.trainers.networks import network_of_trainer
 from nnunetv2_ext.trainers.resolve import any_trainer_class
 
 # what nnU-Net's planner plans a U-Net with, in its constructor
@@ -44,9 +45,8 @@ class Case:
             PlanError: if its network can't be built from this plan.
         """
         configuration = deepcopy(self.configuration)  # the stock nnUNetTrainerBN writes its norm into what it gets
-        return any_trainer_class(trainer).build_network_architecture(
-            PlansManager({}), configuration, self.input_channels, self.output_channels, enable_deep_supervision=True
-        )
+        channels = self.input_channels, self.output_channels
+        return network_of_trainer(any_trainer_class(trainer), PlansManager({}), configuration, *channels, deep_supervision=True)
 
 
 def case_of_dataset(dataset: str, configuration: str, plans_name: str) -> Case:

@@ -1,11 +1,13 @@
 """From a plan and a preset to a network."""
 
+import inspect
 import pydoc
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
+from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 from nnunetv2.utilities.get_network_from_plans import get_network_from_plans
-from nnunetv2.utilities.plans_handling.plans_handler import ConfigurationManager
+from nnunetv2.utilities.plans_handling.plans_handler import ConfigurationManager, PlansManager
 from torch import nn
 from torch._dynamo import OptimizedModule
 from torch.nn.parallel import DistributedDataParallel
@@ -107,6 +109,30 @@ def build_network(
     if isinstance(network, Network):
         network.plan.check_input((1, input_channels, *configuration.patch_size), training=False)
     return network
+
+
+def network_of_trainer(
+    trainer: type[nnUNetTrainer],
+    plans: PlansManager,
+    configuration: ConfigurationManager,
+    input_channels: int,
+    output_channels: int,
+    *,
+    deep_supervision: bool,
+) -> nn.Module:
+    """The network that a trainer builds, ours or anybody's.
+
+    Trainers that were written for nnU-Net before 2.8 are given parts of the configuration in its place, as nnU-Net does.
+    """
+    build: Callable[..., nn.Module] = trainer.build_network_architecture
+    architecture: tuple[Any, ...] = (plans, configuration)
+    if "plans_manager" not in inspect.signature(build).parameters:
+        architecture = (
+            configuration.network_arch_class_name,
+            configuration.network_arch_init_kwargs,
+            configuration.network_arch_init_kwargs_req_import,
+        )
+    return build(*architecture, input_channels, output_channels, deep_supervision)
 
 
 def _check_network(preset: Preset) -> None:

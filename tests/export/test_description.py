@@ -1,5 +1,7 @@
 """What of the plans gets into model.json, and plans that the runtime can't follow."""
 
+from dataclasses import replace
+
 import pytest
 
 from nnunetv2_ext.errors import ExportError
@@ -26,6 +28,16 @@ def test_facts(tmp_path, monkeypatch):
     assert description.data_resampling == Resampling("resample_data_or_seg_to_shape", 3, 0, None, 3.0)
     assert description.logits_resampling == Resampling("resample_data_or_seg_to_shape", 1, 0, None, 3.0)
     assert {"nnunetv2", "torch", "nnunetv2_ext"} <= description.versions.keys()
+
+
+def test_labels_are_whole_numbers_as_nnunet_reads_them(tmp_path, monkeypatch):
+    labels = {"background": "0", "whole": ["1", 2.0], "core": 2.0}
+    model = make_model(Model(labels={"background": 0, "whole": [1, 2], "core": 2}, order=[1, 2]), tmp_path, monkeypatch)
+    dataset = {**model.dataset_json, "labels": labels, "regions_class_order": [1.0, 2]}
+    description = describe(replace(model, dataset_json=dataset), [], 18)
+    assert description.labels == {"background": 0, "whole": [1, 2], "core": 2}
+    assert description.regions_class_order == (1, 2)
+    assert all(type(number) is int for number in description.regions_class_order)
 
 
 @pytest.mark.parametrize(("function", "force"), [("resample_data_or_seg_to_shape", False), ("resample_torch_fornnunet", None)])

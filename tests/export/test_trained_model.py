@@ -79,3 +79,9 @@ def test_a_trainer_that_nobody_has(tmp_path, monkeypatch):
     torch.save({**torch.load(file, weights_only=False), "trainer_name": "nnUNetTrainerOfSomebody"}, file)
     with pytest.raises(UnknownTrainerError, match="no trainer nnUNetTrainerOfSomebody"):
         load(trainer="nnUNetTrainerOfSomebody").network("0")
+
+
+def test_a_run_that_is_continued_under_a_longer_name(tmp_path, monkeypatch):
+    model = make_model(Model(trainer="nnUNetTrainerGAB"), tmp_path, monkeypatch)
+    model.folder.rename(model.folder.with_name("nnUNetTrainerGAB_3000epochs__nnUNetPlans__3d"))
+    assert load(trainer="nnUNetTrainerGAB_3000epochs").network("0")
