@@ -47,7 +47,8 @@ def main(
     torch.set_num_threads(threads)
     if backend is None:
         backend = "inductor" if device.type == "cuda" else ""
-    record = Record(output or ROOT / f"docs/cost-{'gpu' if device.type == 'cuda' else 'cpu'}.jsonl", device, minutes)
+    output = output or ROOT / f"docs/cost-{'gpu' if device.type == 'cuda' else 'cpu'}.jsonl"
+    record = Record(output, names.split(","), device, minutes)
     settings = Settings(device, size == "tiny", rounds, backend)
     with ExitStack() as contexts:
         if device.type == "cuda":

@@ -5,12 +5,15 @@ import platform
 import subprocess
 import sys
 import time
+from collections.abc import Collection
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import click
 import torch
+
+from scripts.benchmark.tables import sections as sections_of
 
 ROOT = Path(__file__).parents[2]
 PACKAGES = ("torch", "nnunetv2", "dynamic-network-architectures", "adan-pytorch", "timm", "nnunetv2-ext")
@@ -20,12 +23,18 @@ class Record:
     """A file of figures; a new one begins with the machine, the versions, the commit and the command.
 
     Args:
-        file: it is overwritten.
+        file: it is overwritten, unless it has figures of other sections than those that will be measured.
+        sections: what will be measured.
         device: what is measured on.
         minutes: how long measuring may take.
+
+    Raises:
+        click.UsageError: if figures would be lost that are not measured again.
     """
 
-    def __init__(self, file: Path, device: torch.device, minutes: float) -> None:
+    def __init__(self, file: Path, sections: Collection[str], device: torch.device, minutes: float) -> None:
+        if lost := sorted(sections_of(file).keys() - set(sections)) if file.is_file() else []:
+            raise click.UsageError(f"{file} has figures of {', '.join(lost)}, which would be lost: name another --output.")
         self.file = file
         self._end = time.monotonic() + 60 * minutes
         self.problems = 0

@@ -14,7 +14,7 @@ from scripts.benchmark.tables import markdown, sections, write_tables
 
 @pytest.fixture
 def record(tmp_path):
-    return Record(tmp_path / "cost.jsonl", torch.device("cpu"), minutes=60)
+    return Record(tmp_path / "cost.jsonl", ["modes"], torch.device("cpu"), minutes=60)
 
 
 def test_repeated_seconds_become_median_range_and_ratio_to_stock(record):
@@ -49,9 +49,18 @@ def test_one_that_runs_out_of_memory_says_so_and_the_others_are_timed(record):
 
 
 def test_nothing_begins_when_the_time_is_up(tmp_path):
-    record = Record(tmp_path / "cost.jsonl", torch.device("cpu"), minutes=0)
+    record = Record(tmp_path / "cost.jsonl", ["modes"], torch.device("cpu"), minutes=0)
     take_turns(record, "modes", [({"network": "a"}, lambda: None)], rounds=2)
     assert "modes" not in sections(record.file)
+
+
+def test_figures_that_would_not_be_measured_again_are_kept(record):
+    record.write("modes", "seconds", 1.0, network="EGE")
+    before = record.file.read_text()
+    result = CliRunner().invoke(main, ["--size", "tiny", "--output", str(record.file), "--sections", "peak"])
+    assert result.exit_code == 2
+    assert "has figures of modes, which would be lost: name another --output" in " ".join(result.output.split())
+    assert record.file.read_text() == before
 
 
 def test_sections_that_the_time_does_not_reach_are_named(tmp_path):

@@ -60,7 +60,7 @@ def test_the_section_has_a_row_for_each_network_also_for_one_that_fails(monkeypa
 
     monkeypatch.setattr(gpu_compiler, "compile_for_gpu", fail_for_med_t)
     monkeypatch.setattr(sections, "_at_once", lambda function, jobs, _: map(function, jobs))
-    record = Record(tmp_path / "compiled.jsonl", torch.device("cpu"), minutes=60)
+    record = Record(tmp_path / "compiled.jsonl", ["compiler"], torch.device("cpu"), minutes=60)
     sections.compiler(record, sections.Settings(torch.device("cpu"), tiny=True, rounds=1, backend=""))
     rows = {row["network"]: row for row in tables.sections(record.file)["compiler"]}
     assert list(rows) == ["stock", *sections.NETWORKS[1:]]
