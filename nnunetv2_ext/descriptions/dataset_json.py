@@ -38,6 +38,11 @@ def labels_in(content: dict[str, Any]) -> set[int]:
     return {value for label in content["labels"].values() for value in _values(label)}
 
 
+def label_numbers(labels: dict[str, Any]) -> dict[str, int | list[int]]:
+    """The same labels as whole numbers, regions as lists of them."""
+    return {name: _values(label) if isinstance(label, (list, tuple)) else _values(label)[0] for name, label in labels.items()}
+
+
 def _values(label: Any) -> list[int]:
     """The numbers of a label or region. nnU-Net takes "1" and 1.0 for 1, too."""
     return [int(value) for value in (label if isinstance(label, (list, tuple)) else [label])]

@@ -101,6 +101,8 @@ def _inspect_members(archive: zipfile.ZipFile, members: list[zipfile.ZipInfo], f
         name = f"{member.filename} in {file}"
         if folded(member.filename).endswith(".pth"):
             card = cards.get(str(PurePosixPath(member.filename).parent))
+            if card:
+                _check_size(archive.getinfo(card), f"{card} in {file}")
             with archive.open(member) as stream:
                 found[member.filename] = inspect_checkpoint(stream, name, versions_of(archive.read(card)) if card else {})
         elif folded(member.filename).endswith((".pkl", ".pickle")):

@@ -71,7 +71,7 @@ def path_of(given: Any) -> Any:
 def _caller() -> str:
     """The file and line outside of this package that a preset is made in; empty if there is none, since it is one of ours."""
     frame: FrameType | None = sys._getframe(1)
-    while frame is not None and frame.f_globals.get("__name__", "").startswith(PACKAGE):
+    while frame is not None and frame.f_globals.get("__name__", "").startswith((PACKAGE, "dataclasses")):
         frame = frame.f_back
     if frame is None or frame.f_globals.get("__name__", "").startswith("importlib"):
         return ""

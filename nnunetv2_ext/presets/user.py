@@ -41,6 +41,8 @@ def add_user_presets(table: dict[str, Preset]) -> list[str]:
             problems.append(str(error))
             continue
         for preset in presets:
+            if table.get(preset.name) is preset:  # from a file that this one imports
+                continue
             if problem := _name_problem(preset, table):
                 problems.append(problem)
             else:

@@ -145,7 +145,8 @@ class Transfer:
                 f"{what}: {_grouped(names)}"
                 for what, names in (
                     ("Initialised, since the file has them in another shape", self.reshaped),
-                    ("Initialised, since the file doesn't have them", self.missing),
+                    ("Initialised, since the file doesn't have them", [name for name in self.missing if not _is_head(name)]),
+                    ("Initialised, as nnU-Net does with all segmentation layers", list(filter(_is_head, self.missing))),
                     ("In the file, but not in the network", self.unknown),
                 )
                 if names
@@ -186,6 +187,11 @@ def fit(state: Mapping[str, Tensor], weights: Mapping[str, Tensor], input_channe
     twice = re.compile(r"\.all_modules\.|^decoder\.encoder\.")
     transfer.unknown = [name for name in weights if name not in used and not twice.search(name)]
     return transfer
+
+
+def _is_head(name: str) -> bool:
+    """Whether nnU-Net leaves the tensor out of what it loads."""
+    return "seg_layers" in name.split(".")  # an _OptionalName claims to contain it
 
 
 def stock_name(name: str) -> str:

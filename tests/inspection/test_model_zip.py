@@ -75,7 +75,7 @@ def test_damaged_plans_in_a_model_zip_are_named(plans, checkpoint, tmp_path):
         inspect_file(write_zip(tmp_path / "model.zip", members))
 
 
-@pytest.mark.parametrize("member", ["a/plans.json", "a/postprocessing.pkl"])
+@pytest.mark.parametrize("member", ["a/plans.json", "a/postprocessing.pkl", f"a/{RUN_CARD}"])
 def test_a_file_larger_than_any_is_refused(member, checkpoint, tmp_path, monkeypatch):
     monkeypatch.setattr("nnunetv2_ext.inspection.model_zip.LARGEST", 10)
     members = [("a/checkpoint_final.pth", checkpoint.read_bytes()), (member, "long content")]

@@ -139,6 +139,17 @@ def test_the_module_may_be_imported_in_either_way(plug_in):
     assert "MyNet" in PRESETS
 
 
+def test_a_preset_may_be_imported_by_another_file(plug_in):
+    assert plug_in(a=GOOD, b="from nnunetv2_ext.presets import Preset\nfrom .a import *") == []
+    assert "MyNet" in PRESETS
+
+
+def test_a_changed_copy_comes_from_where_it_is_made(plug_in, tmp_path):
+    imports = "from dataclasses import replace\nfrom nnunetv2_ext.presets import OURS\n"
+    assert plug_in(a=f"{imports}P = replace(OURS[0], name='Mine')") == []
+    assert PRESETS["Mine"].origin == f"{tmp_path}/presets/a.py:3"
+
+
 def test_the_second_of_one_name_is_left_out(plug_in, tmp_path):
     (problem,) = plug_in(a=GOOD, b=GOOD)
     assert problem.startswith(f"{tmp_path}/presets/b.py:8: {tmp_path}/presets/a.py:8 has a preset MyNet, too, and comes first")

@@ -121,6 +121,8 @@ def test_what_is_left_is_listed():
     lines = transfer.lines()
     assert "Initialised, since the file has them in another shape: encoder.stages (1)" in lines
     assert "In the file, but not in the network: head.weight (1)" in lines
+    assert "Initialised, as nnU-Net does with all segmentation layers: decoder.seg_layers (4)" in lines
+    assert sum("seg_layers" in line for line in lines) == 1
 
 
 @pytest.mark.parametrize(

@@ -30,7 +30,6 @@ class EAB(nn.Module):
         channels: channels of the three skips, finest first.
         strides: strides between the first and second and between the second and third, one number or one per axis.
         kernel_sizes: kernels at the three resolutions, one number or one per axis.
-        convolution: ``torch.nn.Conv2d`` or ``torch.nn.Conv3d``.
         block_arguments: norm, nonlinearity and so on of the plan's ConvBlock.
         shortcut: whether what it makes of a skip is added to the skip, see ``Shortcut``.
         dimensions: number of spatial dimensions.

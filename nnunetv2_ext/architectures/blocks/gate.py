@@ -30,7 +30,7 @@ class Gate(nn.Module):
         recompute: mode of activation recomputation, see ``nnunetv2_ext.architectures.recompute``.
 
     Shape:
-        signal and skip ``(N, channels, *spatial)`` to the same. In training mode the map has to hold more than one position.
+        signal and skip ``(N, channels, *spatial)`` to the same. The map has to hold more than one position.
 
     Example:
         >>> Gate(6, dimensions=3)(torch.zeros(2, 6, 4, 5, 6), torch.zeros(2, 6, 4, 5, 6)).shape
