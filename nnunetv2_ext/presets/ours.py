@@ -83,16 +83,18 @@ OURS = (
         optimizer="AdamW",
         hyperparameters={"initial_lr": 2e-3},
     ),
-    _medical_transformer("AxialUNet", "axial attention with relative position along every axis", "AxialUNet"),
+    _medical_transformer("AxialUNet", "axial attention with a relative position embedding along every axis", "AxialUNet"),
     _medical_transformer("GatedAxialUNet", "AxialUNet with gates on its position terms", "GatedAxialUNet", gates=True),
     _medical_transformer("LoGo", "AxialUNet as a shallow global and a deep local branch on patches", "LoGo"),
-    _medical_transformer("MedT", "Medical Transformer: gated global branch, local branch without position", "MedT", gates=True),
-    _medical_transformer("AxialUNetNoPosition", "AxialUNet without position", "AxialUNet", position="without"),
+    _medical_transformer(
+        "MedT", "Medical Transformer: gated global branch, local branch without position embedding", "MedT", gates=True
+    ),
+    _medical_transformer("AxialUNetNoPosition", "AxialUNet without position embedding", "AxialUNet", position="without"),
     _medical_transformer(
         "AxialUNetNoAttention", "AxialUNet with its attention replaced by the identity", "AxialUNet", attention=False
     ),
     _medical_transformer("MedTNoGates", "MedT with its gates off", "MedT", position="with"),
-    _medical_transformer("MedTNoPosition", "MedT without position", "MedT", position="without"),
+    _medical_transformer("MedTNoPosition", "MedT without position embedding", "MedT", position="without"),
     _medical_transformer("MedTNoLocal", "MedT without its local branch", "MedT", gates=True, local=False),
     _attention("MCANet", "the plan's encoder with the multi-scale cross-axis attention decoder", MCANET_PAPER, "MCANet"),
     _attention(
