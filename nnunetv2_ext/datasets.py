@@ -1,7 +1,7 @@
-"""Datasets in nnU-Net's folders: what is missing is said in a sentence."""
+"""Finding datasets in nnU-Net's folders; errors say in one sentence what is missing."""
 
 import os
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +31,7 @@ def check_writable(folder: Path) -> None:
     """Refuses a folder that can't be written to, or made.
 
     Raises:
-        DatasetError: if it can't.
+        DatasetError: if the folder can't be written to.
     """
     there = next(path for path in (folder, *folder.absolute().parents) if path.exists())
     if not there.is_dir():
@@ -106,13 +106,14 @@ def dataset_name(dataset: str) -> str:
     return name
 
 
-def any_dataset_name(dataset: str) -> str:
-    """The name of a dataset that is given by its name or id, and is in any of nnU-Net's folders.
+def any_dataset_name(dataset: str, folders: Sequence[Path] | None = None) -> str:
+    """The name of a dataset that is given by its name or id, and is in one of the folders, by default any of nnU-Net's.
 
     Raises:
         DatasetError: if there is none or more than one.
     """
-    folders = [Path(os.environ[name]) for name in HOST_FOLDERS if os.environ.get(name)]
+    if folders is None:
+        folders = [Path(os.environ[name]) for name in HOST_FOLDERS if os.environ.get(name)]
     prefix = f"Dataset{int(dataset):03d}_" if dataset.isdecimal() else dataset
     found = sorted({path.name for folder in folders for path in folder.glob("Dataset*") if path.is_dir()})
     names = [name for name in found if name == dataset or (dataset.isdecimal() and name.startswith(prefix))]
@@ -137,3 +138,13 @@ def read_json(dataset: str, file_name: str, cure: str) -> dict[str, Any]:
         DatasetError: if it isn't there or can't be read; the message ends with the cure.
     """
     return read_json_file(host_folder("nnUNet_preprocessed") / dataset / file_name, dict, cure)
+
+
+def read_plans(dataset: str, name: str) -> dict[str, Any]:
+    """A dataset's plans.
+
+    Raises:
+        DatasetError: if they aren't there or can't be read.
+    """
+    cure = "'nnUNetv2_plan_and_preprocess' or 'nnUNetv2_ext plan' makes plans; -p takes their name."
+    return read_json(dataset, f"{name}.json", cure)

@@ -157,7 +157,7 @@ def _not_found(what: str) -> Check:
 
 
 def name_clashes() -> Check:
-    """Whether a trainer that nnU-Net prefers has a name of ours: it would take that one without a word."""
+    """Whether a trainer that nnU-Net prefers has a name of ours: it would silently take that one."""
     preferred = [*_stock_folders(), *folders_before_ours()]
     clashes = [f"{name} in {file}" for folder in preferred for name, file in classes_in(folder) if _is_ours(name)]
     if clashes:

@@ -11,6 +11,9 @@ from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
 
+RUN_CARD = "run_card.json"
+"""what our trainers write into the folder of a run"""
+
 
 class State(Enum):
     """How far a run got."""
@@ -30,7 +33,7 @@ class Run:
     """One training of one fold."""
 
     results: Path
-    """the folder that nnUNet_results names, of repeat 0 also for the others"""
+    """the folder that nnUNet_results names, the same for all repeats"""
     dataset: str
     trainer: str
     plans: str

@@ -38,7 +38,7 @@ def read_epochs(folder: Path) -> dict[int, Epoch]:
                 current.pseudo_dice = numbers
             elif numbers and key == "Epoch":
                 number, current = int(numbers[0]), Epoch()
-                epochs = {key: value for key, value in epochs.items() if key < number} | {number: current}
+                epochs = {earlier: epoch for earlier, epoch in epochs.items() if earlier < number} | {number: current}
             elif numbers:
                 name = {"Epoch time:": "seconds"}.get(key, key)
                 setattr(current, name, numbers[0])

@@ -21,7 +21,8 @@ import SimpleITK
 from integration.hippocampus import SOURCE, copy_source, write_synthetic_source
 from integration.steps import Steps, print_table
 
-from nnunetv2_ext.cli.several import HostStyleCommand
+from nnunetv2_ext.cli.multi_value_options import MultiValueCommand
+from nnunetv2_ext.descriptions.plans_json import CONFIGURATIONS
 from nnunetv2_ext.paths import HOST_FOLDERS, SHIM, TRAINER_FOLDERS
 from nnunetv2_ext.presets import PRESETS
 
@@ -31,8 +32,6 @@ DATASETS = {
     998: "Dataset998_IntegrationTest_Hippocampus_ignore",
     999: "Dataset999_IntegrationTest_Hippocampus",
 }
-CONFIGURATIONS = ("2d", "3d_fullres", "3d_lowres", "3d_cascade_fullres")
-"""in an order in which they can be trained"""
 FOLDS = ("0", "1", "2", "3", "4")
 HEAVY_MODULES = ("nnunetv2.run.run_training", "nnunetv2.evaluation.find_best_configuration")
 
@@ -204,7 +203,7 @@ def import_before_forking(trainers: Sequence[str]) -> None:
 
 
 @click.command(
-    cls=HostStyleCommand,
+    cls=MultiValueCommand,
     context_settings={"help_option_names": ["-h", "--help"]},
     epilog="Example: scripts/host_integration.py nnUNetTrainerEGE_2epochs_2iters --folder integration --configurations 2d",
 )

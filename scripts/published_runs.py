@@ -7,10 +7,10 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from nnunetv2_ext.runs import Run, State
+from nnunetv2_ext.runs import RUN_CARD, Run, State
 
 OF_THE_MODEL = ("dataset.json", "dataset_fingerprint.json", "plans.json")
-OF_THE_RUN = ("run_card.json", "validation/summary.json")
+OF_THE_RUN = (RUN_CARD, "validation/summary.json")
 
 
 def pack(archive: Path, results: Path, runs: Iterable[Run]) -> None:

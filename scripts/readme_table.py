@@ -6,7 +6,6 @@ are measured first, and kept in docs/cpu-seconds.json.
 """
 
 import json
-import platform
 import sys
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
@@ -21,6 +20,7 @@ from nnunetv2_ext.presets.preset import Preset
 from nnunetv2_ext.profiling.case import case_of_patch
 from nnunetv2_ext.profiling.count import Counts, count
 from nnunetv2_ext.trainers.names import PREFIX
+from nnunetv2_ext.trainers.run_card import cpu_name
 
 ROOT = Path(__file__).parent.parent
 SECONDS = ROOT / "docs/cpu-seconds.json"
@@ -107,9 +107,7 @@ def measure() -> None:
 
 
 def _machine() -> str:
-    names = [line for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name")]
-    model = names[0].split(":", 1)[1].strip() if names else platform.processor()
-    return f"{torch.get_num_threads()} cores of {model}, torch {torch.__version__.split('+')[0]}"
+    return f"{torch.get_num_threads()} cores of {cpu_name()}, torch {torch.__version__.split('+')[0]}"
 
 
 def main(arguments: list[str]) -> int:

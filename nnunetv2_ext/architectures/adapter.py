@@ -1,6 +1,5 @@
 """Any ``nn.Module`` as a network that nnU-Net builds from a plan, trains and predicts with."""
 
-import pydoc
 import traceback
 from collections.abc import Mapping, Sequence
 from math import lcm, prod
@@ -10,13 +9,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 from typing_extensions import Unpack
 
-from nnunetv2_ext.architectures.network import Network
+from nnunetv2_ext.architectures.network import Network, located
 from nnunetv2_ext.architectures.operations import per_axis, resize
 from nnunetv2_ext.architectures.plan import PlanArguments
 from nnunetv2_ext.errors import InputSizeError, PlanError, PresetError
-
-EXTRAS = {"monai": "nnunetv2-ext[monai]"}
-"""what to install for the networks of a package, where it isn't the package itself"""
 
 
 class Heads(nn.Module):
@@ -155,14 +151,7 @@ def _resized(head: Tensor, size: Sequence[int], padded: Sequence[int], step: Seq
 
 
 def _build(path: str, arguments: Mapping[str, Any]) -> nn.Module:
-    package = path.partition(".")[0]
-    try:
-        network: Any = pydoc.locate(path)
-    except pydoc.ErrorDuringImport as error:
-        raise PresetError(f"{path} can't be imported: {error}") from error
-    if network is None:
-        install = EXTRAS.get(package, package)
-        raise PresetError(f"there is no {path}: correct its path, or install the package that has it (pip install '{install}')")
+    network = located(path)
     try:
         return network(**arguments)
     except Exception as error:

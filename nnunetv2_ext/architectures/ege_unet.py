@@ -64,7 +64,7 @@ class PooledGroupNorm(GroupNorm):
 class EGEUNetEncoder(nn.Module):
     """In each stage a convolution or GHPA, group norm, max-pooling by the next stage's stride and GELU.
 
-    The deepest stage has neither norm nor pooling, so the map of stage s lies at the resolution of stage s + 1 of the plan,
+    The deepest stage has neither norm nor pooling, so the feature map of stage s has the resolution of stage s + 1 of the plan,
     the last two at that of the last.
 
     Args:
@@ -109,8 +109,8 @@ class EGEUNetDecoder(nn.Module):
         region_based: whether the classes are regions.
 
     Shape:
-        the encoder's maps and the size of the input to logits ``(N, num_classes, *size)``; with ``deep_supervision`` a list
-        of the logits and the predictions at the resolution of stages 1 to n_stages - 2. The prediction at the coarsest
+        the encoder's feature maps and the size of the input to logits ``(N, num_classes, *size)``; with ``deep_supervision``
+        a list of the logits and the predictions at the resolution of stages 1 to n_stages - 2. The prediction at the coarsest
         resolution, which nnU-Net has no target for, is trained through the bridge it feeds.
     """
 

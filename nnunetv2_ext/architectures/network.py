@@ -1,5 +1,6 @@
 """What all networks share: the plan they are built from and nnU-Net's contract."""
 
+import pydoc
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -9,8 +10,11 @@ from torch import Tensor, nn
 from typing_extensions import Unpack
 
 from nnunetv2_ext.architectures.plan import Plan, PlanArguments
-from nnunetv2_ext.errors import CheckpointError
+from nnunetv2_ext.errors import CheckpointError, PresetError
 from nnunetv2_ext.memory.feature_map_size import feature_map_size
+
+EXTRAS = {"monai": "nnunetv2-ext[monai]"}
+"""what to install for the networks of a package, where it isn't the package itself"""
 
 
 class Network(nn.Module):
@@ -78,3 +82,20 @@ def keep_in_graph(output: Tensor, unused: nn.Module) -> Tensor:
     if not torch.is_grad_enabled():
         return output
     return output + sum(parameter.sum() for parameter in unused.parameters()) * 0
+
+
+def located(path: str) -> Any:
+    """What a dotted path names.
+
+    Raises:
+        PresetError: if it can't be imported, or isn't there.
+    """
+    try:
+        found: Any = pydoc.locate(path)
+    except pydoc.ErrorDuringImport as error:
+        raise PresetError(f"{path} can't be imported: {error}") from error
+    if found is None:
+        package = path.partition(".")[0]
+        install = EXTRAS.get(package, package)
+        raise PresetError(f"there is no {path}: correct its path, or install the package that has it (pip install '{install}')")
+    return found

@@ -3,13 +3,13 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
-from numbers import Integral
 from typing import Any
 
 from torch import nn
 from typing_extensions import NotRequired, TypedDict
 
 from nnunetv2_ext.architectures.operations import dimensions_of, per_axis
+from nnunetv2_ext.descriptions.plans_json import is_count
 from nnunetv2_ext.errors import InputSizeError, PlanError
 
 Axes = int | Sequence[int]
@@ -67,7 +67,7 @@ class Plan:
         """
         _check_names(arguments)
         stages = arguments["n_stages"]
-        if not _is_count(stages):
+        if not is_count(stages):
             raise PlanError(f"n_stages is {stages!r}, need a whole number of at least 1: check arch_kwargs")
         dimensions = dimensions_of(arguments["conv_op"])
 
@@ -116,19 +116,19 @@ class Plan:
 
     @property
     def total_stride(self) -> tuple[int, ...]:
-        """How much smaller the coarsest map is than the input, per axis."""
+        """Ratio of the input's size to that of the coarsest feature map, per axis."""
         return tuple(prod(steps) for steps in zip(*self.strides, strict=True))
 
     def check_input(self, shape: Sequence[int], *, training: bool) -> None:
         """Refuses an input ``(N, C, *spatial)`` that the network can't process.
 
-        Every axis has to be divisible by the product of the plan's strides along it, and in training mode the coarsest map
-        has to have more than one position, or its norm has nothing to normalise (torch's InstanceNorm refuses one position in
-        eval mode, too). With strides (1, 2, 2, 2) on each axis a
-        patch of 40x56x40 is served and its coarsest map is 5x7x5; 44x56x40 is refused, 48x56x40 is the next that fits.
+        Every axis has to be divisible by the product of the plan's strides along it. In training, the coarsest feature map
+        needs more than one position, or its norm has nothing to normalise (torch's InstanceNorm refuses one position in
+        evaluation, too). With strides (1, 2, 2, 2) on each axis, a patch of 40x56x40 fits, with a coarsest feature map of
+        5x7x5; 44x56x40 is refused, and 48x56x40 is the next that fits.
 
         Raises:
-            InputSizeError: otherwise.
+            InputSizeError: if the input has other axes or channels, or a size that doesn't fit.
         """
         channels, size, step = shape[1], tuple(shape[2:]), self.total_stride
         if len(size) != self.dimensions or channels != self.input_channels:
@@ -142,17 +142,13 @@ class Plan:
             )
         if training and size == step:
             raise InputSizeError(
-                f"got an input of size {size}, whose coarsest map has one position and can't be normalised in training: "
-                f"use a patch of {tuple(2 * t for t in step)}, or a plan with fewer stages"
+                f"got an input of size {size}, whose coarsest feature map has one position and can't be normalised in "
+                f"training: use a patch of {tuple(2 * t for t in step)}, or a plan with fewer stages"
             )
 
 
-def _is_count(value: Any) -> bool:
-    return isinstance(value, Integral) and not isinstance(value, bool) and value >= 1  # type: ignore[operator]
-
-
 def _are_counts(value: Any) -> bool:
-    return all(map(_is_count, value)) if isinstance(value, (list, tuple)) else _is_count(value)
+    return all(map(is_count, value)) if isinstance(value, (list, tuple)) else is_count(value)
 
 
 def _check_names(arguments: Mapping[str, Any]) -> None:

@@ -1,4 +1,4 @@
-"""Mixed precision: what half precision can't hold, and autograd functions of our own, into which autocast doesn't look."""
+"""Mixed precision: what half precision can't hold, and autocast inside our own autograd functions."""
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext

@@ -1,13 +1,12 @@
 """``nnUNetv2_ext compare``"""
 
-import itertools
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from nnunetv2_ext.cli.multi_value_options import MultiValueCommand
 from nnunetv2_ext.cli.output_file import OutputFile
-from nnunetv2_ext.cli.several import HostStyleCommand
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -23,7 +22,7 @@ WIDTH_OF_A_FILE = 160
 
 
 @click.command(
-    cls=HostStyleCommand,
+    cls=MultiValueCommand,
     epilog="Example: nnUNetv2_ext compare -d 4 -c 3d_fullres -tr nnUNetTrainer nnUNetTrainerEGE --html comparison.html",
 )
 @click.option("-d", "--dataset", required=True, help="Id or name of the dataset.")
@@ -75,12 +74,14 @@ def compare(
     from nnunetv2_ext.comparison import tables
     from nnunetv2_ext.comparison.checks import ALLOWANCES, check
     from nnunetv2_ext.comparison.reading import read_models
+    from nnunetv2_ext.datasets import any_dataset_name
+    from nnunetv2_ext.runs import repeat_root, repeats_in
 
     if wrong := [name for name in allow if name not in ALLOWANCES]:
         known = "; ".join(f"{name}: {what}" for name, what in ALLOWANCES.items())
         raise click.BadParameter(f"{wrong[0]!r} is none of these. {known}", param_hint="--allow")
     folders = list(results) or [_results_folder()]
-    name = _dataset_name(dataset, folders)
+    name = any_dataset_name(dataset, [repeat_root(folder, repeat) for folder in folders for repeat in repeats_in(folder)])
     models, _, notes = check(read_models(folders, name, configuration, trainers, plans), folds, allow)
     progress = Console(stderr=True)
     comparison = _compare(models, reference, _metrics(name, models[0], hd95, nsd), progress)
@@ -106,20 +107,6 @@ def _results_folder() -> Path:
     from nnunetv2_ext.datasets import host_folder
 
     return host_folder("nnUNet_results")
-
-
-def _dataset_name(dataset: str, folders: list[Path]) -> str:
-    """The dataset's full name, from the results folders alone: whoever has only results can compare them."""
-    from nnunetv2_ext.errors import DatasetError
-    from nnunetv2_ext.runs import repeat_root, repeats_in
-
-    roots = itertools.chain.from_iterable((repeat_root(folder, repeat) for repeat in repeats_in(folder)) for folder in folders)
-    names = {path.name for root in roots for path in root.glob("Dataset[0-9][0-9][0-9]_*")}
-    matching = sorted(name for name in names if name == dataset or (dataset.isdecimal() and int(name[7:10]) == int(dataset)))
-    if len(matching) != 1:
-        found = f"more than one: {', '.join(matching)}" if matching else f"none; there are {', '.join(sorted(names)) or 'none'}"
-        raise DatasetError(f"dataset {dataset}: {' and '.join(map(str, folders))} holds results of {found}.")
-    return matching[0]
 
 
 def _metrics(dataset: str, model: "Model", hd95: bool, nsd: float | None) -> "list[Metric]":

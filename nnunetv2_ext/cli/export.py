@@ -5,14 +5,14 @@ from typing import TYPE_CHECKING
 
 import click
 
-from nnunetv2_ext.cli.several import HostStyleCommand
+from nnunetv2_ext.cli.multi_value_options import MultiValueCommand, fold_name
 
 if TYPE_CHECKING:
     from nnunetv2_ext.export.trained_model import TrainedModel
 
 
 @click.command(
-    cls=HostStyleCommand,
+    cls=MultiValueCommand,
     epilog="Example: nnUNetv2_ext export -d 4 -c 3d_fullres -tr nnUNetTrainerEGEUNet -f all -o hippocampus",
 )
 @click.option("-d", "--dataset", required=True, help="Id or name of the dataset it was trained on.")
@@ -48,9 +48,8 @@ def export(
         raise click.UsageError("--stock writes a model for nnU-Net, --web one for browsers: export twice.")
     if stock and half:
         raise click.UsageError("--stock writes a model for nnU-Net, which keeps weights in float32: leave out --half.")
-    for fold in folds:
-        if not (fold.isdecimal() or fold == "all"):
-            raise click.BadParameter(f"{fold!r} is neither a number nor 'all'", param_hint="-f")
+    folds = tuple(map(fold_name, folds))
+
     from nnunetv2_ext.export.trained_model import load_model
 
     model = load_model(dataset, trainer, plans, configuration, folds, checkpoint)
@@ -82,12 +81,14 @@ def _write_folder(model: "TrainedModel", output: Path, half: bool, web: bool) ->
 
 
 def _write_stock(model: "TrainedModel", output: Path) -> None:
+    from nnunetv2.utilities.dataset_name_id_conversion import convert_dataset_name_to_id
+
     from nnunetv2_ext.export.stock import export_stock
 
     run, archive = export_stock(model, output)
     click.echo(f"Written to {run.model_folder}, and zipped to {archive} ({_megabytes(archive)}). Next, where this package is:")
     click.echo(f"  nnUNetv2_install_pretrained_model_from_zip {archive}")
-    dataset = int(run.dataset.removeprefix("Dataset").split("_")[0])
+    dataset = convert_dataset_name_to_id(run.dataset)
     click.echo(
         f"  nnUNetv2_predict -i IN -o OUT -d {dataset} -c {run.configuration} -tr {run.trainer} -p {run.plans} "
         f"-f {' '.join(model.checkpoints)}"

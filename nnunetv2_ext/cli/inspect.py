@@ -52,8 +52,10 @@ def _print(line: str) -> None:
 
 
 def _print_facts(checkpoint: "Checkpoint") -> None:
+    from nnunetv2_ext.inspection.checkpoint import mapping
+
     plan = checkpoint.plan
-    architecture = _mapping(plan.get("architecture"))
+    architecture = mapping(plan.get("architecture"))
     facts = {
         "trainer": checkpoint.trainer,
         "preset": checkpoint.preset,
@@ -66,17 +68,13 @@ def _print_facts(checkpoint: "Checkpoint") -> None:
         "patch": _joined(plan.get("patch_size"), " x "),
         "batch": plan.get("batch_size"),
         "plan's network": architecture.get("network_class_name"),
-        "stages": _mapping(architecture.get("arch_kwargs")).get("n_stages"),
+        "stages": mapping(architecture.get("arch_kwargs")).get("n_stages"),
         "best EMA Dice": checkpoint.best_ema_dice,
         "last Dice": _joined(checkpoint.last_dice_per_class, ", "),
         "versions": ", ".join(f"{name} {version}" for name, version in checkpoint.versions.items()),
     }
     for name, value in facts.items():
         _print(f"  {name:<16} {'not said' if value in (None, '') else value}")
-
-
-def _mapping(value: Any) -> dict[str, Any]:
-    return value if isinstance(value, dict) else {}
 
 
 def _joined(values: Any, separator: str) -> Any:

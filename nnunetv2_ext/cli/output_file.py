@@ -8,7 +8,7 @@ import click
 
 
 class OutputFile(click.Path):
-    """A file in a folder that can be written to: whoever mistyped it learns so before anything is computed."""
+    """A file in an existing, writable folder; a mistyped path is refused before anything is computed."""
 
     def __init__(self) -> None:
         super().__init__(dir_okay=False, writable=True, path_type=Path)

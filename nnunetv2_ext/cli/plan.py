@@ -7,14 +7,13 @@ from typing import Any
 
 import click
 
+from nnunetv2_ext.cli.multi_value_options import MultiValueCommand
 from nnunetv2_ext.cli.preset import PresetName
-from nnunetv2_ext.cli.several import HostStyleCommand
+from nnunetv2_ext.descriptions.plans_json import CONFIGURATIONS
 from nnunetv2_ext.presets import PRESETS, Preset
 
-CONFIGURATIONS = ("2d", "3d_fullres", "3d_lowres", "3d_cascade_fullres")
 
-
-@click.command(cls=HostStyleCommand, epilog="Example: nnUNetv2_ext plan -d 4 -a EGE --gpu-memory 8 -c 3d_fullres")
+@click.command(cls=MultiValueCommand, epilog="Example: nnUNetv2_ext plan -d 4 -a EGE --gpu-memory 8 -c 3d_fullres")
 @click.option("-d", "--dataset", required=True, help="Id or name of the dataset.")
 @click.option("-a", "--preset", required=True, type=PresetName(), help="Whose network to plan for; see 'nnUNetv2_ext list'.")
 @click.option("--gpu-memory", default=8.0, show_default=True, type=click.FloatRange(min=0, min_open=True), help="In GB.")
@@ -27,6 +26,8 @@ def plan(dataset: str, preset: str, gpu_memory: float, configurations: tuple[str
     Patch and batch are what nnU-Net's planner finds with the memory that the network really needs. The plans name the
     network, so every stock command and trainer of nnU-Net takes them with -p, without nnUNet_extTrainer.
     """
+    from nnunetv2.utilities.dataset_name_id_conversion import convert_dataset_name_to_id
+    from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
     from rich.console import Console
 
     from nnunetv2_ext.datasets import dataset_name, host_folder
@@ -39,8 +40,9 @@ def plan(dataset: str, preset: str, gpu_memory: float, configurations: tuple[str
 
     # nnU-Net keeps configurations of other names that plans of that name already had.
     planned = {key: plans["configurations"][key] for key in configurations or CONFIGURATIONS if key in plans["configurations"]}
-    without_data = [key for key in planned if not (folder / name / _identifier(plans, key)).is_dir()]
-    lines = _next_lines(int(name[7:10]), row, plans_name(row), list(planned), without_data)
+    manager = PlansManager(plans)
+    without_data = [key for key in planned if not (folder / name / manager.get_configuration(key).data_identifier).is_dir()]
+    lines = _next_lines(convert_dataset_name_to_id(name), row, plans_name(row), list(planned), without_data)
     file = folder / name / f"{plans_name(row)}.json"
     if as_json:
         click.echo(json.dumps({"plans_file": str(file), "configurations": planned, "next": lines}, indent=2))
@@ -50,11 +52,6 @@ def plan(dataset: str, preset: str, gpu_memory: float, configurations: tuple[str
         click.echo("Compiled, a network can need up to 1.6 times as much: leave room for that, or train with nnUNet_compile=f.")
         click.echo(f"Written to {file}. Next:")
         click.echo("\n".join(f"  {line}" for line in lines))
-
-
-def _identifier(plans: dict[str, Any], configuration: str) -> str:
-    values = plans["configurations"][configuration]
-    return values["data_identifier"] if "data_identifier" in values else _identifier(plans, values["inherits_from"])
 
 
 def _next_lines(dataset: int, preset: Preset, plans: str, planned: list[str], without_data: list[str]) -> list[str]:

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from nnunetv2_ext.cli.multi_value_options import MultiValueCommand
 from nnunetv2_ext.cli.output_file import OutputFile
-from nnunetv2_ext.cli.several import HostStyleCommand
 from nnunetv2_ext.presets import PRESETS
 from nnunetv2_ext.trainers.names import PREFIX
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 OUTPUT = OutputFile()
 
 
-@click.command(cls=HostStyleCommand, epilog="Example: nnUNetv2_ext profile -d 4 -c 3d_fullres -tr nnUNetTrainerEGE")
+@click.command(cls=MultiValueCommand, epilog="Example: nnUNetv2_ext profile -d 4 -c 3d_fullres -tr nnUNetTrainerEGE")
 @click.option("-d", "--dataset", help="Id or name of a dataset that has plans.")
 @click.option("-c", "--configuration", default="3d_fullres", show_default=True, help="Configuration of the plans.")
 @click.option("-p", "--plans", default="nnUNetPlans", show_default=True, help="Name of the plans.")

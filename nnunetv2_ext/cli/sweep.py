@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from nnunetv2_ext.cli.several import HostStyleCommand
+from nnunetv2_ext.cli.multi_value_options import MultiValueCommand, fold_name
 
 if TYPE_CHECKING:
+    from rich.console import Console
     from submitit import AutoExecutor
 
+    from nnunetv2_ext.sweeping.queue import Progress, Queue
     from nnunetv2_ext.sweeping.training import Training
 
 MINUTES_OF_A_LOCAL_JOB = 10 * 365 * 24 * 60  # submitit ends it after that
@@ -21,7 +23,7 @@ TIMES_A_SLURM_JOB_MAY_BE_CONTINUED = 100
 
 
 @click.command(
-    cls=HostStyleCommand,
+    cls=MultiValueCommand,
     epilog="Example: nnUNetv2_ext sweep -d 4 -c 3d_fullres -tr nnUNetTrainer nnUNetTrainerEGE -f 0 1 2 3 4 --jobs 2",
 )
 @click.option("-d", "--dataset", required=True, help="Id or name of a dataset that is preprocessed.")
@@ -62,7 +64,7 @@ def sweep(
     the others go on, so the same command again does what is left. Repeat 1 of a fold is trained into
     $nnUNet_results/repeat_1, and so on. Logs are in $nnUNet_results/sweep. Exit code 1 if a training failed.
     """
-    folds = tuple(map(_fold, folds))
+    folds = tuple(map(fold_name, folds))
     options = _slurm_options(slurm_options, slurm)
 
     from rich.console import Console
@@ -94,31 +96,31 @@ def sweep(
         run.root.mkdir(exist_ok=True)
         write_split(run)
 
-    from nnunetv2_ext.sweeping.display import Display
     from nnunetv2_ext.sweeping.queue import Queue
 
     needed = {training.run: runs_needed_by(training.run, [other.run for other in todo]) for training in todo}
     queue = Queue(_executor(log_folder, slurm, device, options), at_once=at_once, gpus=gpus, needed=needed)
-    # 'kill' ends the trainings as Ctrl-C does. Both are handled, also where a shell started us in the background with SIGINT
-    # ignored: the jobs would ignore it, too, and could not be ended.
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, signal.default_int_handler)
-    try:
-        with Display(console, len(runs) - len(todo)) as display:
-            progress = queue.train(todo, display)
-    except KeyboardInterrupt:
-        console.print("Stopped; nothing is left running. The same command continues.")
+    progress = _train(queue, todo, console, len(runs) - len(todo))
+    if progress is None:
         context.exit(130)
     console.print(f"{len(progress.done)} done, {len(progress.failed)} failed.")
     context.exit(bool(progress.failed))
 
 
-def _fold(text: str) -> str:
-    if text == "all":
-        return text
-    if not text.isdecimal():
-        raise click.BadParameter(f"{text!r} is neither a number nor 'all'", param_hint="-f")
-    return str(int(text))  # nnU-Net trains fold 00 into fold_0
+def _train(queue: "Queue", todo: "list[Training]", console: "Console", finished: int) -> "Progress | None":
+    """Trains what is to do and shows it; None if it was interrupted."""
+    from nnunetv2_ext.sweeping.display import Display
+
+    # 'kill' ends the trainings as Ctrl-C does. Both are handled, also where a shell started us in the background with SIGINT
+    # ignored: the jobs would ignore it, too, and could not be ended.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.default_int_handler)
+    try:
+        with Display(console, finished) as display:
+            return queue.train(todo, display)
+    except KeyboardInterrupt:
+        console.print("Stopped; nothing is left running. The same command continues.")
+        return None
 
 
 def _slurm_options(options: tuple[str, ...], slurm: bool) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """Whether a comparison is fair: same data, same plans, same folds of the same cases."""
 
 from collections.abc import Collection, Sequence
+from dataclasses import replace
 from itertools import product
 
 from nnunetv2_ext.comparison.reading import Model
@@ -103,7 +104,7 @@ def _folds(models: Sequence[Model], folds: Sequence[str], allowed: Collection[st
 
 def _with_folds(model: Model, folds: Sequence[str]) -> Model:
     runs = {key: run for key, run in model.runs.items() if key[1] in folds}
-    return Model(model.name, model.trainer, model.plans_name, model.configuration_name, runs or model.runs)
+    return replace(model, runs=runs or model.runs)
 
 
 def _missing(model: Model, folds: Sequence[str]) -> str:
@@ -127,7 +128,7 @@ def _complete(models: Sequence[Model], folds: Sequence[str]) -> tuple[list[Model
     for model in models:
         repeats = [repeat for repeat in {repeat for repeat, _ in model.runs} if _has(model, repeat, common)]
         runs = {key: run for key, run in model.runs.items() if key[0] in repeats and key[1] in common}
-        complete.append(Model(model.name, model.trainer, model.plans_name, model.configuration_name, runs))
+        complete.append(replace(model, runs=runs))
     return complete, common
 
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from nnunetv2_ext.comparison.cost import Cost, cost_of
 from nnunetv2_ext.comparison.reading import Model
-from nnunetv2_ext.comparison.scores import Array, Case, Metric, Scores, cases_of, classes_of, score
+from nnunetv2_ext.comparison.scores import Array, Case, Metric, Scores, cases_of, classes_of, nanmean, score
 from nnunetv2_ext.comparison.statistics import bootstrap_interval, holm, wilcoxon_p
 from nnunetv2_ext.errors import ComparisonError
 
@@ -154,8 +154,7 @@ def _estimates(scores: Scores, classes: Sequence[str]) -> dict[str, Estimate]:
     estimates = {
         name: _estimate(pooled[:, index], per_fold[:, index], per_case[:, index]) for index, name in enumerate(classes)
     }
-    with np.errstate(invalid="ignore"):
-        estimates[FOREGROUND] = _estimate(_mean(pooled), _mean(per_fold), _mean(per_case))
+    estimates[FOREGROUND] = _estimate(nanmean(pooled, -1), nanmean(per_fold, -1), nanmean(per_case, -1))
     return estimates
 
 
@@ -176,11 +175,11 @@ def _add_differences(result: Comparison, metric: Metric, scores: dict[tuple[str,
     theirs = scores[reference.name, metric.key].per_case
     for entry in others:
         ours = scores[entry.name, metric.key].per_case
-        both = ours - theirs
+        differences = ours - theirs
         for index, name in enumerate(result.classes):
-            entry.estimates[metric.key][name].difference = _difference(both[:, index], metric)
+            entry.estimates[metric.key][name].difference = _difference(differences[:, index], metric)
         # Of a case, the classes that both models have a score for: a mean over others would be of another thing.
-        entry.estimates[metric.key][FOREGROUND].difference = _difference(_mean(both), metric)
+        entry.estimates[metric.key][FOREGROUND].difference = _difference(nanmean(differences, -1), metric)
     # Two families of tests: the foreground of all models, and all classes of all models.
     _correct([entry.estimates[metric.key][FOREGROUND] for entry in others])
     _correct([entry.estimates[metric.key][name] for entry in others for name in result.classes])
@@ -199,13 +198,6 @@ def _correct(estimates: Sequence[Estimate]) -> None:
     differences = [estimate.difference for estimate in estimates if estimate.difference]
     for difference, p in zip(differences, holm([difference.p for difference in differences]), strict=True):
         difference.p_holm = p
-
-
-def _mean(values: Array) -> Array:
-    """Over the classes that are defined; nan where none is."""
-    defined = ~np.isnan(values)
-    count = defined.sum(-1)
-    return np.where(count > 0, np.where(defined, values, 0).sum(-1) / np.maximum(count, 1), np.nan)
 
 
 def _notes(result: Comparison, scores: dict[tuple[str, str], Scores]) -> list[str]:

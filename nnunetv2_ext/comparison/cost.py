@@ -10,7 +10,7 @@ from nnunetv2_ext.comparison.reading import FinishedRun, Model
 
 @dataclass
 class Cost:
-    """None where it isn't known."""
+    """What a model cost; None where it isn't known."""
 
     parameters: int | None = None
     epochs: int | None = None
@@ -71,8 +71,7 @@ def add_counted_costs(costs: dict[str, Cost], dataset: str, configuration: str, 
 
 
 def _seconds(run: FinishedRun) -> float | None:
-    seconds = [epoch.seconds for epoch in run.epochs.values() if epoch.seconds == epoch.seconds]  # nan if it was cut off
-    return statistics.median(seconds) if seconds else None
+    return statistics.median(run.epoch_seconds) if run.epoch_seconds else None
 
 
 def _first(values: Iterable[Any]) -> Any:

@@ -141,7 +141,7 @@ def _pseudo_dice(epoch: Epoch) -> float:
 
 
 def _run(model: Model, run: FinishedRun) -> dict[str, Any]:
-    cost, seconds = run.card.get("cost", {}), [epoch.seconds for epoch in run.epochs.values() if not math.isnan(epoch.seconds)]
+    cost, seconds = run.card.get("cost", {}), run.epoch_seconds
     return {
         "name": short(model.name),
         "plans": model.plans_name,

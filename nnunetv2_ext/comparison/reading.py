@@ -1,6 +1,7 @@
 """nnU-Net's results folders as models with their scores, whoever trained them. Imports no torch."""
 
 import json
+import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -9,10 +10,9 @@ from typing import Any, TypeVar
 
 from nnunetv2_ext.descriptions.json_file import read_json_file
 from nnunetv2_ext.errors import ComparisonError, DatasetError
-from nnunetv2_ext.runs import Run, State, repeat_root, repeats_in
+from nnunetv2_ext.runs import RUN_CARD, Run, State, repeat_root, repeats_in
 from nnunetv2_ext.training_log import Epoch, read_epochs
 
-RUN_CARD = "run_card.json"
 PREDICT_AGAIN = "nnUNetv2_train with --val writes the predictions of a fold again."
 
 Content = TypeVar("Content")
@@ -43,6 +43,11 @@ class FinishedRun:
     def epochs(self) -> dict[int, Epoch]:
         """The learning curves."""
         return read_epochs(self.run.folder)
+
+    @property
+    def epoch_seconds(self) -> list[float]:
+        """Of the epochs that were not cut off."""
+        return [epoch.seconds for epoch in self.epochs.values() if not math.isnan(epoch.seconds)]
 
     def prediction(self, case: str) -> Path:
         """The file that nnU-Net predicted in the validation."""

@@ -41,17 +41,17 @@ class Scores:
     @property
     def pooled(self) -> Array:
         """(repeats, classes): the mean over the cases where it is defined, as in nnU-Net's summary."""
-        return _nanmean(self.values, 1)
+        return nanmean(self.values, 1)
 
     @property
     def per_fold(self) -> Array:
         """(folds, classes): the same of each fold, averaged over the repeats."""
-        return np.stack([_nanmean(_nanmean(self.values[:, self.folds == fold], 1), 0) for fold in dict.fromkeys(self.folds)])
+        return np.stack([nanmean(nanmean(self.values[:, self.folds == fold], 1), 0) for fold in dict.fromkeys(self.folds)])
 
     @property
     def per_case(self) -> Array:
         """(cases, classes): averaged over the repeats where it is defined."""
-        return _nanmean(self.values, 0)
+        return nanmean(self.values, 0)
 
 
 def cases_of(models: Sequence[Model]) -> list[Case]:
@@ -94,8 +94,8 @@ def _keys(label: float | list[int]) -> list[str]:
     return [str(tuple(label)), *(str(one) for one in label if len(label) == 1)]
 
 
-def _nanmean(values: Array, axis: int) -> Array:
-    """Without the warning where all are nan."""
+def nanmean(values: Array, axis: int) -> Array:
+    """The mean of what is defined; nan, without a warning, where nothing is."""
     defined = ~np.isnan(values)
     count = defined.sum(axis)
     return np.where(count > 0, np.where(defined, values, 0).sum(axis) / np.maximum(count, 1), np.nan)

@@ -40,8 +40,8 @@ class Panel:
 
 
 @dataclass(frozen=True)
-class Difference:
-    """A case under the reference and another model."""
+class CasePictures:
+    """The pictures of a case under the reference and another model."""
 
     model: str
     case: str
@@ -52,7 +52,7 @@ class Difference:
     panels: list[Panel]
 
 
-def most_different(comparison: Comparison, models: Sequence[Model]) -> list[Difference]:
+def most_different(comparison: Comparison, models: Sequence[Model]) -> list[CasePictures]:
     """For every model the cases whose foreground Dice differs most from the reference's, largest first.
 
     Raises:
@@ -104,7 +104,7 @@ def _files(dataset: str) -> dict[str, dict[str, Any]]:
 
 def _difference(
     case: Case, pair: tuple[Model, Model], scores: tuple[float, float], files: dict[str, dict[str, Any]]
-) -> Difference:
+) -> CasePictures:
     from nnunetv2.imageio.reader_writer_registry import determine_reader_writer_from_dataset_json
 
     fold, name = case
@@ -132,7 +132,7 @@ def _difference(
     if any(len({repeat for repeat, _ in model.finished}) > 1 for model in pair):
         where.append("pictures of the first repeat and scores averaged over all")
     panels = [Panel(caption, picture) for caption, picture in zip(captions, pictures, strict=True)]
-    return Difference(pair[1].name, name, fold, scores[0], scores[1], ", ".join(where), panels)
+    return CasePictures(pair[1].name, name, fold, scores[0], scores[1], ", ".join(where), panels)
 
 
 def _first_repeat(model: Model) -> int:

@@ -57,7 +57,7 @@ def _case_checks(folder: Path, description: dict[str, Any]) -> Iterator[Check]:
         yield from rows
     if sound == len(cases):
         yield Check("cases", "ok", f"{sound} cases in {folder}, images and labels read and compared")
-    yield from _lonely_labels(folder, description, set(cases))
+    yield from _labels_without_image(folder, description, set(cases))
 
 
 def _cases(folder: Path, description: dict[str, Any]) -> dict[str, tuple[list[Path], Path]]:
@@ -84,7 +84,7 @@ def _listed(folder: Path, file: str) -> Path:
 
 
 def _lacks(case: Any) -> list[str]:
-    """What a case that dataset.json lists has not."""
+    """The keys that a case listed in dataset.json lacks."""
     return [key for key in ("images", "label") if not isinstance(case, dict) or key not in case]
 
 
@@ -149,7 +149,7 @@ def _check_values(file: Path, voxels: NDArray[Any], labels: set[int] | None) -> 
         yield Check(file.name, "wrong", found, "add them to dataset.json, or correct the label image")
 
 
-def _lonely_labels(folder: Path, description: dict[str, Any], cases: set[str]) -> Iterator[Check]:
+def _labels_without_image(folder: Path, description: dict[str, Any], cases: set[str]) -> Iterator[Check]:
     ending = description["file_ending"]
     lonely = sorted({file.name.removesuffix(ending) for file in (folder / "labelsTr").glob(f"*{ending}")} - cases)
     if lonely and "dataset" not in description:

@@ -1,7 +1,6 @@
 """nnU-Net's own commands, run as a user would run them, in folders of the demo's own."""
 
 import os
-import shutil
 import subprocess
 import sys
 from collections import deque
@@ -9,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from nnunetv2_ext.errors import ExtensionError
-from nnunetv2_ext.paths import SHIM, TRAINER_FOLDERS
+from nnunetv2_ext.paths import SHIM, TRAINER_FOLDERS, host_command
 
 LAST_LINES = 20
 """of a command's output, shown if it fails"""
@@ -64,9 +63,7 @@ class Host:
             ExtensionError: if it isn't found, or fails; the message has the last lines of its output.
         """
         words = [str(argument) for argument in arguments]
-        # Beside our own Python first: a virtual environment works without being activated.
-        search = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
-        executable = shutil.which(command, path=search)
+        executable = host_command(command)
         if executable is None:
             raise ExtensionError(f"the command {command} is not installed beside {sys.executable}: pip install nnunetv2")
         last: deque[str] = deque(maxlen=LAST_LINES)

@@ -8,6 +8,9 @@ from nnunetv2_ext.errors import PlanError
 
 CURE = "make the plans again with nnUNetv2_plan_experiment or 'nnUNetv2_ext plan', or correct the file"
 
+CONFIGURATIONS = ("2d", "3d_fullres", "3d_lowres", "3d_cascade_fullres")
+"""those that nnU-Net plans, in an order in which they can be trained"""
+
 
 def check_plans(plans: Any, configuration: str) -> None:
     """Refuses plans that a trainer can't read this configuration from.
@@ -60,7 +63,7 @@ def _inheritance(configurations: dict[str, Any], configuration: str) -> tuple[li
             found = ", ".join(configurations) or "none"
             return chain, f"there is no configuration {current}, only {found}"
         if current in chain:
-            return chain, f"{' inherits from '.join([*chain, current])}, which has no end"
+            return chain, f"{' inherits from '.join([*chain, current])}, which is a cycle"
         if not isinstance(configurations[current], dict):
             return chain, f"configuration {current} is {configurations[current]!r}, need a JSON object"
         chain.append(current)
@@ -71,10 +74,10 @@ def _inheritance(configurations: dict[str, Any], configuration: str) -> tuple[li
 def _value_problems(values: dict[str, Any]) -> Iterator[str]:
     if not isinstance(values.get("data_identifier"), str):
         yield "no data_identifier, the name of the folder with its data"
-    if not _is_size(values.get("batch_size")):
+    if not is_count(values.get("batch_size")):
         yield f"batch_size is {values.get('batch_size')!r}, need a whole number of at least 1"
     patch, spacing = values.get("patch_size"), values.get("spacing")
-    if not _is_sequence(patch) or len(patch) not in (2, 3) or not all(map(_is_size, patch)):
+    if not _is_sequence(patch) or len(patch) not in (2, 3) or not all(map(is_count, patch)):
         yield f"patch_size is {patch!r}, need two or three whole numbers of at least 1"
     elif not _is_sequence(spacing) or len(spacing) != len(patch) or not all(map(_is_positive, spacing)):
         yield f"spacing is {spacing!r}, need {len(patch)} positive numbers"
@@ -101,7 +104,8 @@ def _is_sequence(value: Any) -> TypeGuard[Sequence[Any]]:
     return isinstance(value, Sequence) and not isinstance(value, str)
 
 
-def _is_size(value: Any) -> bool:
+def is_count(value: Any) -> bool:
+    """Whether it is a whole number of at least 1."""
     return isinstance(value, Integral) and not isinstance(value, bool) and value >= 1  # type: ignore[operator]
 
 

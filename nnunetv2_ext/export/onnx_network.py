@@ -34,7 +34,7 @@ def export_network(network: nn.Module, channels: int, patch_size: Sequence[int],
 
     Returns:
         whether the batch is free. It is one if the network's code depends on it, as that of axial attention does, which
-        works in pieces of a certain size.
+        works in chunks of a fixed size.
 
     Raises:
         ExportError: if it has operations that ONNX doesn't have.

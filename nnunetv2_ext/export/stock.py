@@ -6,6 +6,7 @@ the plans name our network: then nothing looks for our trainer, and ``nnUNet_ext
 
 import json
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -52,8 +53,7 @@ def export_stock(model: TrainedModel, folder: Path) -> tuple[Run, Path]:
         with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as archived:
             for file in files:
                 archived.write(file, file.relative_to(part))
-    first = runs[0]
-    return Run(folder, first.dataset, first.trainer, first.plans, first.configuration, first.fold), folder / archive.name
+    return replace(runs[0], results=folder), folder / archive.name
 
 
 def stock_plans(model: TrainedModel) -> tuple[str, dict[str, Any]]:

@@ -103,9 +103,9 @@ def named_by(plans: Any) -> tuple[set[str], set[str]]:
     """
     named: set[str] = set()
     suspicious: set[str] = set()
-    for configuration in _mapping(_mapping(plans).get("configurations")).values():
-        architecture = _mapping(_mapping(configuration).get("architecture"))
-        network, arguments = architecture.get("network_class_name"), _mapping(architecture.get("arch_kwargs"))
+    for configuration in mapping(mapping(plans).get("configurations")).values():
+        architecture = mapping(mapping(configuration).get("architecture"))
+        network, arguments = architecture.get("network_class_name"), mapping(architecture.get("arch_kwargs"))
         needed = architecture.get("_kw_requires_import")
         keys = [key for key in needed if isinstance(key, str)] if isinstance(needed, list | dict | str) else []
         parts = [arguments.get(key) for key in keys]
@@ -140,10 +140,10 @@ def _pickle_of(stream: IO[bytes], name: str) -> bytes:
 
 def _describe(content: Any, imports: list[str], versions: Mapping[str, str]) -> Checkpoint:
     plain = Plain()
-    said = _mapping(plain(content))
+    said = mapping(plain(content))
     trainer = said.get("trainer_name")
-    arguments, log = _mapping(said.get("init_args")), _mapping(said.get("logging"))
-    plans, configuration = _mapping(arguments.get("plans")), arguments.get("configuration")
+    arguments, log = mapping(said.get("init_args")), mapping(said.get("logging"))
+    plans, configuration = mapping(arguments.get("plans")), arguments.get("configuration")
     plan = _plan(plans, configuration)
     named, suspicious_in_plans = named_by(plans)
     dice = log.get("dice_per_class_or_region")
@@ -166,7 +166,8 @@ def _describe(content: Any, imports: list[str], versions: Mapping[str, str]) -> 
     )
 
 
-def _mapping(value: Any) -> dict[str, Any]:
+def mapping(value: Any) -> dict[str, Any]:
+    """A value that should be a dictionary; an empty one if a file has something else there."""
     return value if isinstance(value, dict) else {}
 
 
@@ -192,12 +193,12 @@ def _parameters(weights: Any) -> int | None:
 
 def _plan(plans: dict[str, Any], configuration: Any) -> dict[str, Any]:
     """Patch, batch, spacing and architecture of the configuration; what it inherits is filled in."""
-    configurations = _mapping(plans.get("configurations"))
+    configurations = mapping(plans.get("configurations"))
     found: dict[str, Any] = {}
     seen: set[str] = set()
     while isinstance(configuration, str) and configuration not in seen:
         seen.add(configuration)
-        values = _mapping(configurations.get(configuration))
+        values = mapping(configurations.get(configuration))
         found = {**values, **found}
         configuration = values.get("inherits_from")
     return {key: found[key] for key in ("patch_size", "batch_size", "spacing", "architecture") if key in found}

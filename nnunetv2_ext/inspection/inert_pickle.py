@@ -1,7 +1,7 @@
 """Reads a pickle without importing or calling anything that it names.
 
 A pickle is a program: it may name any function of any installed module and have it called with any arguments. Here every name
-becomes a class that only remembers what it would have been called with, so the structure can be read and nothing happens.
+becomes a class that only stores the arguments it would have been called with, so the structure can be read and nothing happens.
 """
 
 import io
@@ -120,7 +120,7 @@ class Plain:
     def __call__(self, value: Any, depth: int = 0) -> Any:
         self._parts += 1
         if self._parts > self.LIMIT:
-            raise pickle.UnpicklingError("it has no end")
+            raise pickle.UnpicklingError(f"it refers to itself, or has more than {self.LIMIT:,} parts")
         if depth > self.DEPTH:
             raise pickle.UnpicklingError("it is nested too deeply")
         if isinstance(value, int):

@@ -11,9 +11,7 @@ from nnunetv2_ext.errors import UnsafeFileError
 from nnunetv2_ext.inspection.checkpoint import HARMLESS, Checkpoint, inspect_checkpoint, named_by, versions_of
 from nnunetv2_ext.inspection.inert_pickle import LARGEST, read
 from nnunetv2_ext.inspection.zip_file import folded, open_zip
-
-RUN_CARD = "run_card.json"
-"""which trainers write beside their checkpoints"""
+from nnunetv2_ext.runs import RUN_CARD
 
 HARMLESS_IN_POSTPROCESSING = {
     *HARMLESS,
@@ -57,17 +55,18 @@ def refuse_unsafe_members(members: list[zipfile.ZipInfo], name: str) -> None:
     """
     seen: set[str] = set()
     for member in members:
-        path = PurePosixPath(member.filename.replace("\\", "/"))
-        if path.is_absolute() or ".." in path.parts or PureWindowsPath(member.filename).drive:
-            problem = "climbs out of its folder"
-        elif stat.S_IFMT(member.external_attr >> 16) not in (0, stat.S_IFREG, stat.S_IFDIR):
-            problem = "is a link or a device, no file"
-        elif folded(member.filename) in seen:
-            problem = "is in it twice, so that one hides the other"
-        else:
-            seen.add(folded(member.filename))
-            continue
-        raise UnsafeFileError(f"{name} is refused: its member {member.filename} {problem}. Don't unpack it.")
+        if problem := _problem_of(member, seen):
+            raise UnsafeFileError(f"{name} is refused: its member {member.filename} {problem}. Don't unpack it.")
+        seen.add(folded(member.filename))
+
+
+def _problem_of(member: zipfile.ZipInfo, seen: set[str]) -> str:
+    path = PurePosixPath(member.filename.replace("\\", "/"))
+    if path.is_absolute() or ".." in path.parts or PureWindowsPath(member.filename).drive:
+        return "climbs out of its folder"
+    if stat.S_IFMT(member.external_attr >> 16) not in (0, stat.S_IFREG, stat.S_IFDIR):
+        return "is a link or a device, no file"
+    return "is in it twice, so that one hides the other" if folded(member.filename) in seen else ""
 
 
 def _is_checkpoint(members: list[zipfile.ZipInfo], name: str) -> bool:

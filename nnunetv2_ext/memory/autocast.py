@@ -3,7 +3,7 @@
 Under autocast an operation casts its inputs: convolutions and matrix products to float16, norms, softmax and interpolation to
 float32. Each kind of device has lists of its own, and the ``meta`` device has none. Here the CPU's switch,
 ``torch.autocast("cpu", torch.float16)``, gets the lists of CUDA, read from the installed torch's own header, and works on
-``meta`` tensors as well. So whoever asks or restores autocast, such as ``torch.utils.checkpoint``, works as it always does.
+``meta`` tensors as well. So code that queries or restores autocast, such as ``torch.utils.checkpoint``, works unchanged.
 """
 
 import re

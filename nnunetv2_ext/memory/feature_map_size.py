@@ -8,13 +8,11 @@ import torch
 from dynamic_network_architectures.architectures.unet import PlainConvUNet
 from torch import nn
 
-from nnunetv2_ext.memory.step import Precision, step_memory
+from nnunetv2_ext.memory.step import step_memory
 from nnunetv2_ext.memory.weightless import without_weights
 
 
-def feature_map_size(
-    network: nn.Module, arguments: Mapping[str, Any], input_size: Sequence[int], precision: Precision = "autocast"
-) -> int:
+def feature_map_size(network: nn.Module, arguments: Mapping[str, Any], input_size: Sequence[int]) -> int:
     """What ``compute_conv_feature_map_size`` of the stock network would have to be for this network's memory.
 
     The planner knows how much memory a stock U-Net takes per element of its convolutions' outputs. We count the step of
@@ -25,11 +23,10 @@ def feature_map_size(
         network: on any device; it stays as it is.
         arguments: of the stock ``PlainConvUNet`` of the same plan.
         input_size: spatial size of the patch.
-        precision: what the step is counted in.
     """
     stock = without_weights(lambda: PlainConvUNet(**arguments))
     patch = torch.zeros(1, arguments["input_channels"], *input_size, device="meta")
-    ours, stocks = (step_memory(net, patch, precision=precision).activations for net in (_weightless_copy(network), stock))
+    ours, stocks = (step_memory(net, patch).activations for net in (_weightless_copy(network), stock))
     return round(int(stock.compute_conv_feature_map_size(list(input_size))) * ours / stocks)
 
 

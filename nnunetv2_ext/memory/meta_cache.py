@@ -1,7 +1,7 @@
 """Operations on the ``meta`` device, each carried out once for the same shapes.
 
 What torch does to find the shape of a result takes some hundred microseconds an operation, mostly in Python. A step repeats
-the same operations many times: in every block of a kind, where activations are recomputed, and for every form of a network.
+the same operations many times: in every block of a kind, where activations are recomputed, and in every mode of recomputation.
 """
 
 from typing import Any, NamedTuple

@@ -3,7 +3,7 @@
 import gc
 import weakref
 from collections.abc import Iterable, Iterator
-from contextlib import ExitStack
+from contextlib import nullcontext
 from itertools import accumulate
 from typing import Any, Literal, NamedTuple
 
@@ -84,12 +84,9 @@ def step_memory(network: nn.Module, *inputs: Tensor, precision: Precision = "aut
     network.train()
     network.zero_grad(set_to_none=True)
     gc.collect()
-    with ExitStack() as contexts:
-        contexts.enter_context(gpu_paths())
-        if precision == "autocast":
-            contexts.enter_context(cuda_autocast_rules())
-        memory = contexts.enter_context(LiveBytes())
-        with half_autocast() if precision == "autocast" else ExitStack():
+    half = precision == "autocast"
+    with gpu_paths(), cuda_autocast_rules() if half else nullcontext(), LiveBytes() as memory:
+        with half_autocast() if half else nullcontext():
             loss = torch.stack([output.float().square().mean() for output in _tensors(network(*inputs))]).sum()
         kept = memory.live
         loss.backward()

@@ -1,7 +1,6 @@
 """Networks on the ``meta`` device: of the right shape, without weights and without the time to draw them."""
 
 from collections.abc import Callable
-from contextlib import ExitStack
 from typing import TypeVar
 
 from torch import Tensor, nn
@@ -26,7 +25,8 @@ def without_weights(build: Callable[[], Built]) -> Built:
     def buffer_on_meta(module: nn.Module, name: str, buffer: Tensor | None) -> Tensor | None:  # noqa: ARG001
         return buffer if buffer is None or buffer.is_meta else moved.setdefault(buffer, buffer.to("meta"))
 
-    with ExitStack() as hooks:
-        hooks.enter_context(register_module_parameter_registration_hook(parameter_on_meta))  # type: ignore[arg-type]
-        hooks.enter_context(register_module_buffer_registration_hook(buffer_on_meta))  # type: ignore[arg-type]
+    with (
+        register_module_parameter_registration_hook(parameter_on_meta),  # type: ignore[arg-type]
+        register_module_buffer_registration_hook(buffer_on_meta),  # type: ignore[arg-type]
+    ):
         return build().to("meta")

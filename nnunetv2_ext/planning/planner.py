@@ -9,6 +9,7 @@ from typing import Any
 from batchgenerators.utilities.file_and_folder_operations import save_json
 from nnunetv2.experiment_planning.experiment_planners.default_experiment_planner import ExperimentPlanner
 from nnunetv2.experiment_planning.plan_and_preprocess_api import plan_experiment_dataset
+from nnunetv2.utilities.dataset_name_id_conversion import convert_dataset_name_to_id
 from nnunetv2.utilities.get_network_from_plans import get_network_from_plans
 from nnunetv2.utilities.label_handling.label_handling import LabelManager
 from nnunetv2.utilities.plans_handling.plans_handler import ConfigurationManager
@@ -17,15 +18,13 @@ from nnunetv2_ext.datasets import host_folder, read_json
 from nnunetv2_ext.descriptions.dataset_json import check_dataset_json
 from nnunetv2_ext.descriptions.fingerprint import check_fingerprint
 from nnunetv2_ext.descriptions.json_file import read_json_file
-from nnunetv2_ext.descriptions.plans_json import configurations_of
+from nnunetv2_ext.descriptions.plans_json import CONFIGURATIONS, configurations_of
 from nnunetv2_ext.errors import DatasetError, ExtensionError, PlanError
 from nnunetv2_ext.memory.weightless import without_weights
 from nnunetv2_ext.presets import Preset
 from nnunetv2_ext.trainers.networks import build_network, network_arguments
 
 STOCK_PLANS = "nnUNetPlans"
-CONFIGURATIONS = ("2d", "3d_fullres", "3d_lowres", "3d_cascade_fullres")
-"""those that nnU-Net plans"""
 MOVE_AWAY = "Move it away: nnU-Net reads it before it replaces anything."
 
 
@@ -174,7 +173,7 @@ def write_plans(
         DatasetError: if the dataset's fingerprint or description can't be read, or there are plans already.
         PlanError: if the network doesn't fit.
     """
-    extract = f"First run: nnUNetv2_extract_fingerprint -d {int(dataset[7:10])}"
+    extract = f"First run: nnUNetv2_extract_fingerprint -d {convert_dataset_name_to_id(dataset)}"
     check_fingerprint(read_json(dataset, "dataset_fingerprint.json", extract))
     file = _plans_file(dataset, preset)
     if file.exists() and not overwrite:

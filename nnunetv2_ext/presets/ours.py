@@ -87,7 +87,7 @@ OURS = (
     _medical_transformer("GatedAxialUNet", "AxialUNet with gates on its position terms", "GatedAxialUNet", gates=True),
     _medical_transformer("LoGo", "AxialUNet as a shallow global and a deep local branch on patches", "LoGo"),
     _medical_transformer(
-        "MedT", "Medical Transformer: gated global branch, local branch without position embedding", "MedT", gates=True
+        "MedT", "Medical Transformer: gated global branch, local without position embedding", "MedT", gates=True
     ),
     _medical_transformer("AxialUNetNoPosition", "AxialUNet without position embedding", "AxialUNet", position="without"),
     _medical_transformer(

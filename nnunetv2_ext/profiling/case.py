@@ -9,7 +9,7 @@ from nnunetv2.utilities.label_handling.label_handling import determine_num_input
 from nnunetv2.utilities.plans_handling.plans_handler import ConfigurationManager, PlansManager
 from torch import nn
 
-from nnunetv2_ext.datasets import dataset_name, read_json
+from nnunetv2_ext.datasets import dataset_name, read_json, read_plans
 from nnunetv2_ext.descriptions.dataset_json import check_dataset_json
 from nnunetv2_ext.descriptions.plans_json import check_plans
 from nnunetv2_ext.errors import PlanError
@@ -57,8 +57,7 @@ def case_of_dataset(dataset: str, configuration: str, plans_name: str) -> Case:
         PlanError: if the plans have no such configuration, or it lacks something.
     """
     name = dataset_name(dataset)
-    cure = "'nnUNetv2_plan_and_preprocess' or 'nnUNetv2_ext plan' makes plans; -p takes their name."
-    content = read_json(name, f"{plans_name}.json", cure)
+    content = read_plans(name, plans_name)
     check_plans(content, configuration)
     plans = PlansManager(content)
     labels = read_json(name, "dataset.json", "Run nnUNetv2_plan_and_preprocess.")

@@ -1,7 +1,7 @@
 """The time of a training step, and on a GPU its memory."""
 
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from types import SimpleNamespace
 from typing import NamedTuple
 
@@ -76,11 +76,9 @@ def compiles(where: torch.device) -> bool:
     return nnUNetTrainer._do_i_compile(SimpleNamespace(device=where, print_to_log_file=lambda *_: None))
 
 
-@contextmanager
-def fastest_kernels() -> Iterator[None]:
+def fastest_kernels() -> AbstractContextManager[None]:
     """A context in which cuDNN tries its kernels and takes the fastest, as ``nnUNetv2_train`` lets it."""
-    with torch.backends.cudnn.flags(enabled=True, benchmark=True, deterministic=False):
-        yield
+    return torch.backends.cudnn.flags(enabled=True, benchmark=True, deterministic=False)
 
 
 def training_step(

@@ -24,7 +24,7 @@ def installed_engine() -> str:
         if find_spec(engine):
             return engine
     raise PredictionError(
-        f"none of {' and '.join(ENGINES)} is installed, and one of them has to run the network: pip install onnxruntime"
+        f"neither {' nor '.join(ENGINES)} is installed, and one of them has to run the network: pip install onnxruntime"
     )
 
 

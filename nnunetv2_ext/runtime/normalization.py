@@ -11,10 +11,10 @@ from nnunetv2_ext.runtime.description import Channel
 
 EPSILON = 1e-8
 
-Image = NDArray[np.float32]
+Voxels = NDArray[np.float32]
 
 
-def normalize(image: Image, nonzero: NDArray[np.bool_] | None, channel: Channel) -> None:
+def normalize(image: Voxels, nonzero: NDArray[np.bool_] | None, channel: Channel) -> None:
     """Normalises one channel of an image in place.
 
     Args:
@@ -28,7 +28,7 @@ def normalize(image: Image, nonzero: NDArray[np.bool_] | None, channel: Channel)
     NORMALIZATIONS[channel.normalization](image, nonzero if channel.only_nonzero else None, channel.statistics)
 
 
-def _z_score(image: Image, nonzero: NDArray[np.bool_] | None, _: Mapping[str, float]) -> None:
+def _z_score(image: Voxels, nonzero: NDArray[np.bool_] | None, _: Mapping[str, float]) -> None:
     if nonzero is None:
         mean, deviation = image.mean(), image.std()
         image -= mean
@@ -38,7 +38,7 @@ def _z_score(image: Image, nonzero: NDArray[np.bool_] | None, _: Mapping[str, fl
         image[nonzero] = (inside - inside.mean()) / max(float(inside.std()), EPSILON)
 
 
-def _ct(image: Image, _: Any, statistics: Mapping[str, float]) -> None:
+def _ct(image: Voxels, _: Any, statistics: Mapping[str, float]) -> None:
     np.clip(image, statistics["percentile_00_5"], statistics["percentile_99_5"], out=image)
     image -= statistics["mean"]
     image /= max(statistics["std"], EPSILON)
@@ -48,12 +48,12 @@ def _none(*_: Any) -> None:
     """Keeps the intensities."""
 
 
-def _to_01(image: Image, *_: Any) -> None:
+def _to_01(image: Voxels, *_: Any) -> None:
     image -= image.min()
     image /= max(float(image.max()), EPSILON)
 
 
-def _rgb_to_01(image: Image, *_: Any) -> None:
+def _rgb_to_01(image: Voxels, *_: Any) -> None:
     lowest, highest = image.min(), image.max()
     if lowest < 0 or highest > 255:
         raise PredictionError(
@@ -63,7 +63,7 @@ def _rgb_to_01(image: Image, *_: Any) -> None:
     image /= 255.0
 
 
-NORMALIZATIONS: dict[str, Callable[[Image, NDArray[np.bool_] | None, Mapping[str, float]], None]] = {
+NORMALIZATIONS: dict[str, Callable[[Voxels, NDArray[np.bool_] | None, Mapping[str, float]], None]] = {
     "ZScoreNormalization": _z_score,
     "CTNormalization": _ct,
     "NoNormalization": _none,

@@ -44,7 +44,7 @@ class Predictor:
             raise PredictionError(
                 f"images are read by {self.model.reader} in this model, which this version doesn't know: update it"
             )
-        engine, threads = engine or installed_engine(), threads or _available_processors()
+        engine, threads = engine or installed_engine(), threads or _available_cpus()
         self.networks = [
             load_network(folder / fold.file, fold.sha256, engine=engine, threads=threads) for fold in self.model.folds
         ]
@@ -105,5 +105,5 @@ class Predictor:
         return put_back(self.labels.segmentation(resample_logits(logits, placement, self.model)), placement, self.model)
 
 
-def _available_processors() -> int:
+def _available_cpus() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

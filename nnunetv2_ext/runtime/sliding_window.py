@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from nnunetv2_ext.errors import PredictionError
 
 STEP = 0.5
-"""of a tile to the next one, as a part of the tile"""
+"""distance between neighbouring tiles, as a fraction of the tile"""
 
 Network = Callable[[NDArray[np.float32]], NDArray[np.float32]]
 """from ``(N, C, *patch)`` to logits, in an array of its own"""

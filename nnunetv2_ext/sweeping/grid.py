@@ -9,7 +9,7 @@ from nnunetv2.training.dataloading.nnunet_dataset import infer_dataset_class
 from nnunetv2.utilities.crossval_split import generate_crossval_split
 from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 
-from nnunetv2_ext.datasets import check_complete, check_preprocessed, dataset_name, host_folder, read_json
+from nnunetv2_ext.datasets import check_complete, check_preprocessed, dataset_name, host_folder, read_plans
 from nnunetv2_ext.errors import DatasetError, PlanError
 from nnunetv2_ext.runs import Run
 from nnunetv2_ext.trainers.resolve import any_trainer_class
@@ -78,8 +78,7 @@ def write_split(run: Run) -> None:
 
 
 def _plans(dataset: str, name: str) -> PlansManager:
-    cure = "'nnUNetv2_plan_and_preprocess' or 'nnUNetv2_ext plan' makes plans; -p takes their name."
-    return PlansManager(read_json(dataset, f"{name}.json", cure))
+    return PlansManager(read_plans(dataset, name))
 
 
 def _check_configuration(dataset: str, plans: PlansManager, configuration: str) -> None:

@@ -75,14 +75,17 @@ class Queue:
                 progress.failed[training] = f"it needs {failed[0].run.name}, which failed"
             elif self._free and not any(other.run in needed for other in (*progress.waiting, *progress.running)):
                 progress.waiting.remove(training)
-                self._executor.update_parameters(name=training.run.name)
-                training = dataclasses.replace(training, gpu=self._free[0])
-                try:
-                    with _stderr_in(self._executor.folder / "submitit.log"):
-                        progress.running[training] = self._executor.submit(training)
-                    del self._free[0]
-                except FailedJobError as error:  # the cluster refuses it
-                    progress.failed[training] = " ".join(str(error).split())
+                self._start(dataclasses.replace(training, gpu=self._free[0]), progress)
+
+    def _start(self, training: Training, progress: Progress) -> None:
+        self._executor.update_parameters(name=training.run.name)
+        try:
+            with _stderr_in(self._executor.folder / "submitit.log"):
+                progress.running[training] = self._executor.submit(training)
+        except FailedJobError as error:  # the cluster refuses it
+            progress.failed[training] = " ".join(str(error).split())
+        else:
+            del self._free[0]
 
     def _collect(self, progress: Progress) -> None:
         for training, job in list(progress.running.items()):

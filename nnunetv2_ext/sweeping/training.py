@@ -4,10 +4,8 @@ import contextlib
 import fcntl
 import os
 import shlex
-import shutil
 import signal
 import subprocess
-import sys
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -15,7 +13,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from nnunetv2_ext.paths import TRAINER_FOLDERS, trainer_folders
+from nnunetv2_ext.paths import TRAINER_FOLDERS, host_command, trainer_folders
 from nnunetv2_ext.runs import Run, State
 
 FLAGS = {State.NEW: (), State.CUT_OFF: ("--c",), State.TRAINED: ("--val",)}
@@ -83,7 +81,7 @@ class Training:
                 return 0
             arguments = self.arguments(state)
             print(f"{_now()} $ {shlex.join(arguments)}", file=log, flush=True)
-            return _run([_executable(arguments[0]), *arguments[1:]], self.environment(), log, lock.fileno())
+            return _run([host_command(arguments[0]) or arguments[0], *arguments[1:]], self.environment(), log, lock.fileno())
 
     def checkpoint(self) -> Any:
         """What submitit queues again when a SLURM job reaches its time limit: the same, which continues the run."""
@@ -130,12 +128,6 @@ def _signals_held_back() -> Iterator[None]:
             signal.signal(number, handler)
         for one in arrived:
             signal.raise_signal(one)
-
-
-def _executable(name: str) -> str:
-    # Beside our own Python first: a virtual environment works without being activated.
-    search = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
-    return shutil.which(name, path=search) or name
 
 
 def _now() -> str:

@@ -8,10 +8,10 @@ import torch
 
 
 class Adan(timm.optim.Adan):
-    """Adan (arXiv 2208.06677) as adan-pytorch, nnU-Net's Adan, steps, without its loop over the parameters.
+    """Adan (arXiv 2208.06677) with the steps of adan-pytorch, which nnU-Net uses, but without its loop over parameters.
 
     timm's Adan is the same from the second step on, with the betas written as decay (0.98, 0.92, 0.99) instead of as update
-    (0.02, 0.08, 0.01). In its first step adan-pytorch only remembers the gradient and applies the weight decay, and its moments
+    (0.02, 0.08, 0.01). In its first step adan-pytorch only stores the gradient and applies the weight decay, and its moments
     start with the second; this class does the same, so a learning rate found for one holds for the other.
     """
 

@@ -1,4 +1,4 @@
-"""Says in the log when a training has stopped learning: a Dice of 0 on every class for many epochs."""
+"""Warns in the log when a training has stopped learning: a Dice of 0 on every class for many epochs."""
 
 import math
 from collections.abc import Sequence
@@ -9,7 +9,7 @@ from nnunetv2_ext.trainers.losses import compound_loss
 
 
 class CollapseMixin(nnUNetTrainer):
-    """Says so when the pseudo Dice has been 0 for every class for a fifth of the training, but for 5 to 20 epochs."""
+    """Warns when the pseudo Dice of every class has been 0 for a fifth of the training, at least 5 and at most 20 epochs."""
 
     def on_epoch_end(self) -> None:
         super().on_epoch_end()

@@ -1,4 +1,4 @@
-"""What is wrong with plans, data or folders is said before the training, and not by a worker that dies in the background."""
+"""Reports problems of plans, data and folders before the training, not by a worker that dies in the background."""
 
 import os
 from pathlib import Path
@@ -37,7 +37,7 @@ class DataChecksMixin(nnUNetTrainer):
     """Looks at the preprocessed data before the loaders do."""
 
     def initialize(self) -> None:
-        """As in nnU-Net, but missing data and a patch that can't be trained on are said before any worker starts.
+        """As in nnU-Net, but missing data and a patch that can't be trained on are reported before any worker starts.
 
         Raises:
             DatasetError: if the configuration has no preprocessed data.

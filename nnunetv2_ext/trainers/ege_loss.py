@@ -1,4 +1,4 @@
-"""EGE-UNet's loss: the output's and, less and less, that of the masks, each at full size."""
+"""EGE-UNet's loss: output and masks compared at full size, with weights that decrease from fine to coarse."""
 
 from collections.abc import Sequence
 

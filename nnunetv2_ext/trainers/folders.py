@@ -6,13 +6,12 @@ from contextlib import redirect_stdout
 from io import StringIO
 from pathlib import Path
 
-from nnunetv2_ext.paths import SHIM, TRAINER_FOLDERS
+from nnunetv2_ext.paths import SHIM, TRAINER_FOLDERS, folders_in
 
 
 def all_folders() -> list[str]:
     """The folders of the variable that exist, in nnU-Net's order."""
-    named = os.environ.get(TRAINER_FOLDERS, "").split(os.pathsep)
-    return [folder for folder in named if folder.strip() and os.path.exists(folder)]
+    return [folder for folder in folders_in(os.environ.get(TRAINER_FOLDERS, "")) if os.path.exists(folder)]
 
 
 def folders_before_ours() -> list[str]:

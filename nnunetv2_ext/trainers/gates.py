@@ -1,4 +1,4 @@
-"""The gates of the Medical Transformer stay as they are for the first epochs."""
+"""Freezes the gates of the Medical Transformer for the first epochs."""
 
 from typing import Any, cast
 

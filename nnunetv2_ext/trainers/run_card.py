@@ -17,10 +17,10 @@ from torch import nn
 
 import nnunetv2_ext
 from nnunetv2_ext.presets import Preset
+from nnunetv2_ext.runs import RUN_CARD
 from nnunetv2_ext.trainers.atomic_write import atomic_write
 from nnunetv2_ext.trainers.losses import CEThenDiceLossMixin
 
-FILE_NAME = "run_card.json"
 PACKAGES = ("nnunetv2", "dynamic-network-architectures", "batchgenerators", "batchgeneratorsv2", "numpy")
 
 
@@ -122,7 +122,7 @@ def _cost(trainer: RunCardMixin) -> dict[str, Any]:
     seconds = [end - start for start, end in zip(starts, ends, strict=False)]  # an epoch that is cut off has no end
     on_gpu = trainer.device.type == "cuda"
     return {
-        "device": torch.cuda.get_device_name(trainer.device) if on_gpu else f"{trainer.device.type} ({_processor_name()})",
+        "device": torch.cuda.get_device_name(trainer.device) if on_gpu else f"{trainer.device.type} ({cpu_name()})",
         "threads": torch.get_num_threads(),
         "epochs": len(seconds),
         "seconds_per_epoch": statistics.median(seconds) if seconds else None,
@@ -131,7 +131,8 @@ def _cost(trainer: RunCardMixin) -> dict[str, Any]:
     }
 
 
-def _processor_name() -> str:
+def cpu_name() -> str:
+    """The processor's model."""
     known = Path("/proc/cpuinfo")
     model = re.search(r"model name\s*:\s*(.+)", known.read_text()) if known.is_file() else None
     return model[1] if model else platform.processor() or platform.machine()
@@ -148,7 +149,7 @@ def _peak_resident_bytes() -> int | None:
 def write_run_card(trainer: RunCardMixin) -> list[str]:
     """Writes the run card into the trainer's output folder, and returns lines for its log."""
     card = run_card(trainer)
-    with atomic_write(Path(trainer.output_folder, FILE_NAME)) as file:
+    with atomic_write(Path(trainer.output_folder, RUN_CARD)) as file:
         file.write((json.dumps(card, indent=2) + "\n").encode())
     changes = [
         f"{name} {values['here']} (nnUNetTrainer: {values['nnUNetTrainer']})"

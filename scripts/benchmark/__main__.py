@@ -1,7 +1,7 @@
 """``python -m scripts.benchmark``"""
 
 import sys
-from contextlib import ExitStack
+from contextlib import nullcontext
 from pathlib import Path
 
 import click
@@ -50,9 +50,7 @@ def main(
     output = output or ROOT / f"docs/cost-{'gpu' if device.type == 'cuda' else 'cpu'}.jsonl"
     record = Record(output, names.split(","), device, minutes)
     settings = Settings(device, size == "tiny", rounds, backend)
-    with ExitStack() as contexts:
-        if device.type == "cuda":
-            contexts.enter_context(fastest_kernels())
+    with fastest_kernels() if device.type == "cuda" else nullcontext():
         for name in names.split(","):
             if record.time_is_up:
                 click.echo(f"{name}: not begun, because the time was up")

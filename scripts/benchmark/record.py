@@ -13,6 +13,7 @@ from typing import Any
 import click
 import torch
 
+from nnunetv2_ext.trainers.run_card import cpu_name
 from scripts.benchmark.tables import sections as sections_of
 
 ROOT = Path(__file__).parents[2]
@@ -65,18 +66,13 @@ def about(device: torch.device) -> dict[str, Any]:
     git = ("git", "describe", "--always", "--dirty", "--abbrev=12")
     commit = subprocess.run(git, capture_output=True, text=True, cwd=ROOT, check=False)
     return {
-        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else _cpu(),
+        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else cpu_name(),
         "threads": torch.get_num_threads(),
         "python": platform.python_version(),
         "versions": {package: version(package) for package in PACKAGES},
         "commit": commit.stdout.strip(),
         "command": " ".join(["python -m scripts.benchmark", *sys.argv[1:]]),
     }
-
-
-def _cpu() -> str:
-    names = [line for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name")]
-    return names[0].split(":", 1)[1].strip() if names else platform.processor()
 
 
 def _short(value: Any) -> str:

@@ -80,7 +80,7 @@ def test_wrong_words() -> None:
     output = _compare("-d", "5", "--allow", "everything")
     assert output.exit_code == 2
     assert "'everything' is none of these. data: models whose datasets differ;" in " ".join(output.stderr.split())
-    assert "holds results of none; there are Dataset005_Made" in str(_compare("-d", "6").exception or "")
+    assert "there is no dataset 6; there are Dataset005_Made" in str(_compare("-d", "6").exception or "")
 
 
 def test_counts_what_can_be_counted(results, monkeypatch) -> None:

@@ -35,5 +35,5 @@ def test_what_was_not_counted_is_done_at_the_end() -> None:
     with Steps(Console(file=StringIO()), 1) as steps:
         with steps.step("first", 5) as done:
             done()
-            assert not steps._bars.finished
-        assert steps._bars.finished
+            assert not steps.finished
+        assert steps.finished

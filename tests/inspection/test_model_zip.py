@@ -7,9 +7,9 @@ import pytest
 import torch
 
 from nnunetv2_ext.errors import UnsafeFileError
-from nnunetv2_ext.inspection.model_zip import RUN_CARD, Other, inspect_file
+from nnunetv2_ext.inspection.model_zip import Other, inspect_file
 from nnunetv2_ext.presets.adapt import ADAPTER
-from nnunetv2_ext.trainers import run_card
+from nnunetv2_ext.runs import RUN_CARD
 from tests.inspection.hostile import Touch
 
 FOLD = "Dataset999_Tiny/nnUNetTrainerEGE__nnUNetPlans__2d/fold_0"
@@ -32,10 +32,6 @@ def test_a_checkpoint_and_the_run_card_beside_it(checkpoint):
     (checkpoint.parent / RUN_CARD).write_text(json.dumps({"versions": {"torch": "2.4"}}))
     found = inspect_file(checkpoint)[""]
     assert (found.trainer, found.epochs, found.versions) == ("nnUNetTrainerEGE", 7, {"torch": "2.4"})
-
-
-def test_the_name_of_the_run_card_is_the_trainers():
-    assert run_card.FILE_NAME == RUN_CARD
 
 
 def test_a_model_zip(checkpoint, tmp_path):

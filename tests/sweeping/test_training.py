@@ -33,7 +33,7 @@ def training(tmp_path, monkeypatch) -> Training:
     command.chmod(0o755)
     run = Run(tmp_path / "results", "Dataset001_A", "nnUNetTrainerEGE", "nnUNetPlans", "2d", "3", 2)
     run.summary_file.parent.mkdir(parents=True)
-    monkeypatch.setattr(module, "_executable", lambda name: str(tmp_path / name))
+    monkeypatch.setattr(module, "host_command", lambda name: str(tmp_path / name))
     monkeypatch.setenv("SUMMARY", str(run.summary_file))
     monkeypatch.setenv("STATUS", "0")
     monkeypatch.delenv("nnUNet_extTrainer", raising=False)

@@ -29,7 +29,7 @@ def change(monkeypatch, **changes):
 
 def test_a_patch_that_the_network_can_not_be_trained_on_is_refused_before_any_worker_starts(tmp_path, monkeypatch):
     change(monkeypatch, patch_size=[4, 4, 4])
-    with pytest.raises(InputSizeError, match="coarsest map has one position"):
+    with pytest.raises(InputSizeError, match="coarsest feature map has one position"):
         make_trainer("nnUNetTrainerEGE", tmp_path, monkeypatch).initialize()
 
 

@@ -1,4 +1,4 @@
-"""Building blocks that several networks share, one paper's idea per file, each one class for 2D and 3D."""
+"""Building blocks of the U-Nets, EGE-UNet and MCANet, one idea per file, each one class for 2D and 3D."""
 
 from nnunetv2_ext.architectures.blocks.convolution import ConvBlock, ConvStack
 from nnunetv2_ext.architectures.blocks.eab import EAB

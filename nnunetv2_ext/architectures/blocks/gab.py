@@ -46,7 +46,6 @@ class GAB(nn.Module):
     Args:
         deep_channels: channels of the deeper features.
         skip_channels: channels of the skip, at least 4.
-        mask_channels: channels of the mask, 1 in the paper.
         dimensions: number of spatial dimensions.
         kernel_size: 3, or one of 1 and 3 per axis.
         dilations: of the four groups; (1, 2, 5, 7) in the paper.
@@ -55,7 +54,7 @@ class GAB(nn.Module):
             maps, so ``"selective"`` recomputes all of it too.
 
     Shape:
-        deep ``(N, deep_channels, *low)``, skip ``(N, skip_channels, *high)`` and mask ``(N, mask_channels, *high)``, raw
+        deep ``(N, deep_channels, *low)``, skip ``(N, skip_channels, *high)`` and mask ``(N, 1, *high)``, raw
         logits, to ``(N, skip_channels, *high)``.
 
     Raises:
@@ -73,7 +72,6 @@ class GAB(nn.Module):
         skip_channels: int,
         *,
         dimensions: int,
-        mask_channels: int = 1,
         kernel_size: int | Sequence[int] = 3,
         dilations: Sequence[int] = DILATIONS,
         shortcut: bool = False,
@@ -91,10 +89,10 @@ class GAB(nn.Module):
         self.project = ops.convolution(deep_channels, skip_channels, 1)
         self.groups = nn.ModuleList()
         for width, dilation in zip(self.widths, dilations, strict=True):
-            channels = 2 * width + mask_channels
+            channels = 2 * width + 1
             per_axis_dilation = [dilation if k > 1 else 1 for k in kernel]
             self.groups.append(nn.Sequential(ChannelLayerNorm(channels), ops.depthwise(channels, kernel, per_axis_dilation)))
-        fused = 2 * skip_channels + groups * mask_channels
+        fused = 2 * skip_channels + groups
         self.output = nn.Sequential(ChannelLayerNorm(fused), ops.convolution(fused, skip_channels, 1))
         self.shortcut = Shortcut() if shortcut else None
 

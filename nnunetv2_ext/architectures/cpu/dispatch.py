@@ -1,4 +1,4 @@
-"""Whether the fast paths of this folder are taken: the one place that decides."""
+"""Decides whether the fast paths of this folder are taken."""
 
 import torch
 from torch import Tensor

@@ -16,8 +16,8 @@ MOST_HEADS = 8
 class MCANet(Network):
     """MCANet (Shao et al., arXiv 2312.08866): an encoder and the multi-scale cross-axis attention decoder.
 
-    The encoder is that of the plan. Its finest map is the paper's E1; the maps of all other stages, the paper's E2 to E4, are
-    squeezed to as many channels as the second stage has and attended there.
+    The encoder is that of the plan. Its finest feature map is the paper's E1; those of all other stages, the paper's E2 to E4,
+    are squeezed to as many channels as the second stage has and attended there.
 
     Differs from the paper: nD; the plan's encoder instead of MSCAN, norm and nonlinearity of the plan, any number of stages;
     the output has the resolution of the input, where the paper's has a quarter of it. The paper attends at the resolution of

@@ -17,9 +17,9 @@ Position = Literal["with", "gated", "without"]
 POSITIONS = ("with", "gated", "without")
 
 ENTRIES_AT_ONCE = 2**25
-"""How many entries of attention maps are worked on at once: 128 MiB per map in single precision. Where there are more, the maps
-are computed piece by piece, and once again in the backward instead of being kept, for a 3D patch of 128 has 1 GiB per map in
-every attention of its first layer, and several maps. Pieces are no smaller because each is compiled by itself."""
+"""How many entries of attention maps are computed at once: 128 MiB per map in float32. More are computed in chunks, which are
+recomputed in the backward instead of being kept: a 3D patch of 128 has several maps of 1 GiB in every attention of its first
+layer. Chunks are no smaller, because each is compiled by itself."""
 
 
 class AxialAttention(nn.Module):
@@ -117,8 +117,8 @@ class AxialAttention(nn.Module):
         at_once = max(1, self.entries_at_once // (self.heads * length**2))
         if len(rows) <= at_once:
             return attend(queries, keys, values, factors, embeddings)
-        pieces = zip(*(x.split(at_once) for x in (queries, keys, values)), strict=True)
-        return torch.cat([run_again_in_backward(attend, *piece, factors, embeddings) for piece in pieces])
+        chunks = zip(*(x.split(at_once) for x in (queries, keys, values)), strict=True)
+        return torch.cat([run_again_in_backward(attend, *chunk, factors, embeddings) for chunk in chunks])
 
 
 def by_pair(embedding: Tensor, length: int) -> Tensor:

@@ -7,6 +7,8 @@ from nnunetv2_ext.architectures.precision import at_least_single
 from nnunetv2_ext.architectures.processes import average_over_processes
 from nnunetv2_ext.architectures.recompute.modes import run_again_in_backward
 
+EPS, MOMENTUM = 1e-5, 0.1
+
 
 class SimilarityNorm(nn.Module):
     """Batch normalisation of the similarities of an axial attention, as factors for them (arXiv 2102.10662).
@@ -15,8 +17,8 @@ class SimilarityNorm(nn.Module):
     ``q_i . k_j``, query position ``q_i . e_(i-j)`` and key position ``k_j . e_(j-i)``. Each goes through a BatchNorm, and their
     sum through a softmax. Softmax doesn't see a shift of all logits, so of the BatchNorm the mean and the bias are dead, and
     what is left is one factor per map. The variance behind it follows from sums of outer products of queries, keys and
-    embeddings: with d channels and length L it costs d**2 numbers per row where the maps have L**2, and whoever
-    works on the maps afterwards can take them in pieces.
+    embeddings: with d channels and length L it costs d**2 numbers per row where the maps have L**2, and
+    the maps themselves can then be computed in chunks.
 
     Differs from the paper: no bias and no running mean, which don't change the output. In distributed training the statistics
     are over the batches of all processes, as nnU-Net makes those of every BatchNorm.
@@ -30,9 +32,9 @@ class SimilarityNorm(nn.Module):
         factors ``(terms, heads)``.
     """
 
-    def __init__(self, terms: int, heads: int, *, eps: float = 1e-5, momentum: float = 0.1) -> None:
+    def __init__(self, terms: int, heads: int) -> None:
         super().__init__()
-        self.heads, self.eps, self.momentum = heads, eps, momentum
+        self.heads = heads
         self.weight = nn.Parameter(torch.ones(terms * heads))
         self.register_buffer("running_var", torch.ones(terms * heads))
         self.running_var: Tensor
@@ -45,11 +47,11 @@ class SimilarityNorm(nn.Module):
         gate = torch.stack((torch.ones_like(gates[0]), gates[0], gates[1])).unsqueeze(1) if gates else None
         weight = weight if gate is None else weight * gate
         if not self.training:
-            return weight * torch.rsqrt(self.running_var.unflatten(0, (-1, self.heads)) + self.eps)
+            return weight * torch.rsqrt(self.running_var.unflatten(0, (-1, self.heads)) + EPS)
         variance, count = self._variance(queries, keys, embeddings)
         variance = variance if gate is None else variance * gate.square()
         self._update_running_variance(variance.detach().flatten(), count)
-        return weight * torch.rsqrt(variance + self.eps)
+        return weight * torch.rsqrt(variance + EPS)
 
     def _variance(self, queries: Tensor, keys: Tensor, embeddings: tuple[Tensor, Tensor] | None) -> tuple[Tensor, Tensor]:
         """The variance ``(terms, heads)`` of the maps of all processes, and the number of entries in each."""
@@ -61,7 +63,7 @@ class SimilarityNorm(nn.Module):
     @torch.no_grad()
     def _update_running_variance(self, variance: Tensor, count: Tensor) -> None:
         unbiased = variance * (count / (count - 1).clamp_min(1))
-        self.running_var.lerp_(unbiased.to(self.running_var.dtype), self.momentum)
+        self.running_var.lerp_(unbiased.to(self.running_var.dtype), MOMENTUM)
 
 
 def similarity_moments(queries: Tensor, keys: Tensor, embeddings: tuple[Tensor, Tensor] | None = None) -> Tensor:

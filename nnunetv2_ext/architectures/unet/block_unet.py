@@ -1,19 +1,17 @@
 """The plan's U-Net with one kind of block in it."""
 
-import pydoc
 from collections.abc import Collection, Mapping
 from typing import Any, Literal
 
 from torch import Tensor
 from typing_extensions import Unpack
 
-from nnunetv2_ext.architectures.network import Network
+from nnunetv2_ext.architectures.network import Network, located
 from nnunetv2_ext.architectures.plan import PlanArguments
 from nnunetv2_ext.architectures.recompute.modes import Recompute
 from nnunetv2_ext.architectures.unet.decoder import UNetDecoder
 from nnunetv2_ext.architectures.unet.encoder import PlainConvEncoder
 from nnunetv2_ext.architectures.unet.place import place
-from nnunetv2_ext.errors import PresetError
 
 Stages = Literal["all"] | Collection[int]
 
@@ -58,12 +56,7 @@ class BlockUNet(Network):
         **arguments: Unpack[PlanArguments],
     ) -> None:
         super().__init__(**arguments)
-        try:
-            found: Any = pydoc.locate(block)
-        except pydoc.ErrorDuringImport as error:
-            raise PresetError(f"{block} can't be imported: {error}") from error
-        if found is None:
-            raise PresetError(f"there is no {block}: correct its path, or install the package that has it")
+        found = located(block)
         plan, last = self.plan, self.plan.stages - 1
 
         def placed(where: str, stages: Stages, count: int = plan.stages) -> dict[int, Any]:

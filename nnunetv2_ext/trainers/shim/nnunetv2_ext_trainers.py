@@ -1,4 +1,4 @@
-"""The door through which nnU-Net finds our trainers: ``nnUNet_extTrainer`` points at the folder of this file.
+"""The extension point: nnU-Net finds our trainers through this module. ``nnUNet_extTrainer`` names its folder.
 
 nnU-Net asks each module in the folder for an attribute of the trainer's name, and forgets the module afterwards. Hence this
 file holds nothing and hands on; the folder is no package, and the file's name is one that no other folder will have.

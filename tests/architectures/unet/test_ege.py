@@ -80,5 +80,5 @@ def test_too_few_stages_are_refused_with_a_way_out():
 
 def test_a_patch_too_small_to_train_is_refused():
     net = network("EGE", "3d")
-    with pytest.raises(InputSizeError, match="coarsest map has one position"):
+    with pytest.raises(InputSizeError, match="coarsest feature map has one position"):
         net(torch.zeros(2, 1, 4, 4, 4))

@@ -4,10 +4,10 @@ import click
 import pytest
 from click.testing import CliRunner
 
-from nnunetv2_ext.cli.several import HostStyleCommand
+from nnunetv2_ext.cli.multi_value_options import MultiValueCommand
 
 
-@click.command(cls=HostStyleCommand)
+@click.command(cls=MultiValueCommand)
 @click.option("-c", "--several", multiple=True)
 @click.option("-d", "--one")
 @click.option("--flag", is_flag=True)

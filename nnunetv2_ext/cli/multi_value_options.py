@@ -3,7 +3,7 @@
 import click
 
 
-class HostStyleCommand(click.Command):
+class MultiValueCommand(click.Command):
     """A command whose repeatable options may also be followed by several values: ``-c 2d 3d_fullres``."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
@@ -22,3 +22,16 @@ def _repeated(arguments: list[str], repeatable: set[str]) -> list[str]:
             spread.append(option)
         spread.append(argument)
     return spread
+
+
+def fold_name(text: str) -> str:
+    """A fold as nnU-Net names its folder: ``all``, or a number without leading zeros.
+
+    Raises:
+        click.BadParameter: if it is neither.
+    """
+    if text == "all":
+        return text
+    if not text.isdecimal():
+        raise click.BadParameter(f"{text!r} is neither a number nor 'all'", param_hint="-f")
+    return str(int(text))
