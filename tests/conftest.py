@@ -3,13 +3,19 @@
 import contextlib
 import io
 import json
+import os
 from pathlib import Path
 
 import numpy as np
 import pytest
 import SimpleITK
+from hypothesis import settings
 
-from nnunetv2_ext.paths import HOST_FOLDERS, SHIM, TRAINER_FOLDERS
+from nnunetv2_ext.paths import HOST_FOLDERS, PRESET_FOLDERS, SHIM, TRAINER_FOLDERS
+
+os.environ.pop(PRESET_FOLDERS, None)  # presets of whoever runs the tests
+settings.register_profile("tests", deadline=None)  # a machine may be busy
+settings.load_profile("tests")
 
 
 class Dataset:

@@ -1,11 +1,13 @@
 """Comparison of our ports with recorded numbers of the published implementations.
 
 A file in ``tests/golden`` holds the published arguments (``config``), parameters (``state_dict``), input, output, the gradients
-of the input under two scalars of the outputs, and the buffers after one forward in training mode, all in float64.
+of the input under two scalars of the outputs, the norms of the parameters' gradients under one of them, and the buffers after
+one forward in training mode, all in float64.
 """
 
 import json
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -47,11 +49,25 @@ def assert_equals_published(path: Path) -> None:
     for name, scalar in scalars.items():
         expected = [gradient for gradient in flat(golden[name]) if gradient is not None]
         assert_close(torch.autograd.grad(scalar(outputs), leaves, retain_graph=True), expected, name)
+    assert_gradients_of_parameters(module, probe(outputs), golden["probe_grad_param_norm"], keys)
 
     buffers = dict(module.named_buffers())
     for official, expected in golden.get("buffers_after", {}).items():
         if keys[official] is not None:
             assert_close(buffers[keys[official]], expected, official)
+
+
+def assert_gradients_of_parameters(
+    module: nn.Module, scalar: Tensor, published: dict[str, float], keys: dict[str, Any]
+) -> None:
+    """By their norms; where a parameter of ours stands for several of theirs, there is nothing to compare."""
+    parameters = dict(module.named_parameters())
+    norms = {keys[official]: norm for official, norm in published.items() if keys[official] in parameters}
+    if norms:
+        gradients = torch.autograd.grad(scalar, [parameters[name] for name in norms], retain_graph=True)
+        for (name, norm), gradient in zip(norms.items(), gradients, strict=True):
+            message: Callable[[str], str] = partial("gradient of {}: {}".format, name)
+            torch.testing.assert_close(float(gradient.norm()), norm, rtol=1e-8, atol=1e-11, msg=message)
 
 
 def load(module: nn.Module, state_dict: dict[str, Tensor], keys: dict[str, Any]) -> None:

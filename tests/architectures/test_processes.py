@@ -60,8 +60,12 @@ def test_two_processes_do_what_one_does(setting: str) -> None:
             expected = trained(name, BATCH, None, half, distributed=False)
             assert all(int(b) == STEPS for key, b in got.items() if key.endswith("num_batches_tracked")), name
             scale = max(float(tensor.abs().max()) for tensor in expected.values())
-            tolerance = {"rtol": 0.2, "atol": 0.02 * scale} if half else {"rtol": 1e-9, "atol": 1e-9 * scale}
-            torch.testing.assert_close(got, expected, **tolerance, msg=lambda text, name=name: f"{name}: {text}")
+            assert got.keys() == expected.keys()
+            for key, value in expected.items():
+                of_gradients = (0.01, 1e-3 * scale) if half else (1e-9, 1e-9 * scale)
+                rtol, atol = (1e-3, 1e-4) if half and "running" in key else of_gradients
+                message = partial("{} {}: {}".format, name, key)
+                torch.testing.assert_close(got[key], value, rtol=rtol, atol=atol, msg=message)
 
 
 def averages(rank: int) -> list[Tensor]:

@@ -1,7 +1,7 @@
 import pytest
 from click.testing import CliRunner
 
-from nnunetv2_ext.cli.sweep import sweep
+from nnunetv2_ext.cli.sweep import _gpus, sweep
 from tests.tiny import NAME, make_tiny_dataset
 
 
@@ -73,3 +73,10 @@ def test_everything_finished_is_nothing_to_do(results) -> None:
     output = _sweep("-f", "0", "--device", "cpu")
     assert output.exit_code == 0
     assert "2 runs: 2 are finished, 0 to do" in output.stderr
+
+
+@pytest.mark.parametrize(("visible", "count", "gpus"), [("3,GPU-x", 2, ["3", "GPU-x"]), ("2,9", 1, ["2"]), ("", 2, ["0", "1"])])
+def test_the_gpus_that_are_shared_out(visible, count, gpus, monkeypatch):
+    monkeypatch.setattr("torch.cuda.device_count", lambda: count)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+    assert _gpus() == gpus

@@ -1,4 +1,5 @@
 import copy
+import json
 
 import pytest
 
@@ -191,3 +192,25 @@ def test_nothing_in_common_is_said(results) -> None:
     write_run(results, "B", "0", 0.5, finished=False)
     with pytest.raises(ComparisonError, match="no fold of 0, 1 is finished in all of A, B"):
         _checked(results, allowed=["incomplete"])
+
+
+def test_repeats_may_begin_with_another_than_the_first(tmp_path) -> None:
+    for fold in CASES:
+        write_run(tmp_path, "A", fold, 0.5)
+        write_run(tmp_path, "B", fold, 0.6, repeat=1)
+    assert [sorted(model.finished) for model in _checked(tmp_path)[0]] == [[(0, "0"), (0, "1")], [(1, "0"), (1, "1")]]
+
+
+def test_fold_all_is_not_mixed_with_other_folds(tmp_path) -> None:
+    write_run(tmp_path, "A", "0", 0.5)
+    write_run(tmp_path, "A", "all", {"case": (0.5, 0.5)})
+    with pytest.raises(ComparisonError, match="together with other folds"):
+        _checked(tmp_path, folds=["0", "all"], allowed=["fold_all"])
+
+
+def test_another_order_of_regions_is_refused(results) -> None:
+    for fold in CASES:
+        file = write_run(results, "B", fold, 0.5).parent / "dataset.json"
+    file.write_text(json.dumps({**json.loads(file.read_text()), "regions_class_order": [2, 1]}))
+    with pytest.raises(ComparisonError, match="other regions_class_order"):
+        _checked(results)

@@ -68,6 +68,8 @@ def test_p_values_are_corrected_for_the_number_of_models(results) -> None:
     for name in ("B", "C"):
         difference = comparison.entry(name).estimates["dice"]["foreground"].difference
         assert difference.p_holm == pytest.approx(2 * difference.p)
+        organ = comparison.entry(name).estimates["dice"]["1"].difference
+        assert (organ.p, organ.p_holm) == pytest.approx((2 / 2**5, 4 * 2 / 2**5))  # two classes of two models
 
 
 def test_repeats_are_averaged_by_case_and_their_spread_is_said(results) -> None:

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from nnunetv2_ext.memory.step import Precision, step_memory
-from tests.plans import CONFIGURATIONS, OUR_PRESETS, network
+from tests.plans import CONFIGURATIONS, NETWORKS, OUR_PRESETS, network
 
 FAST = ("GAB", "MCANet")
 
@@ -15,7 +15,7 @@ FAST = ("GAB", "MCANet")
     [
         pytest.param(name, plan, marks=[] if name in FAST and plan == "2d" else pytest.mark.slow)
         for name in OUR_PRESETS
-        for plan in CONFIGURATIONS
+        for plan in (CONFIGURATIONS if name in NETWORKS else ["2d"])  # ablations run their network's code
     ],
 )
 def test_a_step_under_autocast_counts_as_much_as_one_that_is_computed(preset: str, plan: str) -> None:
@@ -24,7 +24,7 @@ def test_a_step_under_autocast_counts_as_much_as_one_that_is_computed(preset: st
     computed = step_memory(net, x)
     counted = step_memory(net.to("meta"), x.to("meta"))
     for name in computed._fields:
-        assert getattr(counted, name) == pytest.approx(getattr(computed, name), rel=0.15), name
+        assert getattr(counted, name) == pytest.approx(getattr(computed, name), rel=0.06), name
 
 
 @pytest.mark.parametrize(("precision", "size"), [("float32", 4), ("autocast", 2)])

@@ -67,6 +67,7 @@ def test_so_many_at_once_each_on_a_gpu_of_its_own(tmp_path) -> None:
         most.append(len(progress.running))
         busy = [training.gpu for training in progress.running]
         assert len(set(busy)) == len(busy)
+        assert set(busy) <= {"3", "GPU-x"}
         next((job for job in reversed(executor.jobs) if not job.done()), Job(None)).status = 0
 
     progress = Queue(executor, at_once=2, gpus=["3", "GPU-x"]).train(_trainings(tmp_path, 5), report)

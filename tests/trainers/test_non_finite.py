@@ -94,6 +94,17 @@ def test_a_step_that_the_gradient_scaler_skips_is_no_problem(tmp_path, monkeypat
     assert all(torch.isfinite(parameter).all() for parameter in trainer.network.parameters())
 
 
+@pytest.mark.parametrize(("bad", "stops"), [(TOLERATED_STEPS, False), (TOLERATED_STEPS + 1, True)])
+def test_a_handful_of_overflows_is_tolerated(bad, stops, tmp_path, monkeypatch):
+    trainer = TinyTraining(tmp_path, monkeypatch).start("nnUNetTrainerEAB_1epochs_8iters", fixed_data=True)
+    trainer.grad_scaler = torch.amp.GradScaler("cpu", init_scale=1024.0)
+    trainer.initialize()
+    losses, loss = iter([math.nan] * bad), trainer.loss
+    trainer.loss = lambda *pair: loss(*pair) * next(losses, 1.0)
+    with pytest.raises(NonFiniteError, match="as in the 5 iterations before") if stops else contextlib.nullcontext():
+        run(trainer)
+
+
 def test_gradients_that_overflow_in_every_step_stop_it(tmp_path, monkeypatch):
     training = TinyTraining(tmp_path, monkeypatch)
     trainer = training.start("nnUNetTrainerEAB_1epochs_5iters", fixed_data=True)

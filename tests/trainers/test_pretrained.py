@@ -4,11 +4,13 @@ import io
 import pickle
 from collections import OrderedDict
 from pathlib import Path
+from unittest import mock
 
 import pytest
 import torch
 from dynamic_network_architectures.architectures.unet import PlainConvUNet
 from nnunetv2.run.load_pretrained_weights import load_pretrained_weights
+from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 
 from nnunetv2_ext.errors import CheckpointError
 from nnunetv2_ext.trainers.pretrained import AdaptableState, fit, stock_name
@@ -24,7 +26,9 @@ def start(preset: str, weights: dict[str, torch.Tensor], folder: Path, monkeypat
     with contextlib.redirect_stdout(io.StringIO()):
         trainer.initialize()
         load_pretrained_weights(trainer.network, str(path), verbose=True)
-        trainer._close_pretrained()  # as on_train_start does
+        with mock.patch.object(nnUNetTrainer, "on_train_start"):
+            trainer.on_train_start()
+    assert type(trainer.network.state_dict()) is OrderedDict
     return trainer
 
 

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from nnunetv2_ext.architectures.unet import BlockUNet
 from nnunetv2_ext.errors import PlanError, PresetError
+from nnunetv2_ext.trainers.pretrained import stock_name
 from tests.architectures.network_contract import (
     assert_every_parameter_gets_a_gradient,
     assert_exports_and_compiles,
@@ -84,9 +85,13 @@ def test_takes_our_blocks_with_their_recomputation(block, recompute):
     assert_every_parameter_gets_a_gradient(network, patch("2d"))
 
 
-def test_without_a_place_it_is_the_plan_s_u_net():
-    stock, network = PlainConvUNet(**arguments("2d")), net()
-    assert sum(p.numel() for p in network.parameters()) == sum(p.numel() for p in stock.parameters())
+@pytest.mark.parametrize("plan", CONFIGURATIONS)
+def test_without_a_place_it_is_the_plan_s_u_net(plan):
+    stock, network = PlainConvUNet(**arguments(plan)), net(plan)
+    weights = stock.state_dict()
+    network.load_state_dict({name: weights[stock_name(name)] for name in network.state_dict()})
+    for output, expected in zip(network(patch(plan)), stock(patch(plan)), strict=True):
+        torch.testing.assert_close(output, expected)
 
 
 @pytest.mark.parametrize(
