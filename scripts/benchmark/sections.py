@@ -23,7 +23,7 @@ from nnunetv2_ext.profiling.timing import fastest_kernels, training_step
 from nnunetv2_ext.trainers.adan import Adan
 from nnunetv2_ext.trainers.names import PREFIX
 from scripts.benchmark.checks import LIMITS, check_light, check_mode, half_precision_errors
-from scripts.benchmark.networks import FULL, HIPPOCAMPUS_SIZE, MODES, TINY, Build, Size, in_each_mode, light, plan
+from scripts.benchmark.networks import FULL, HIPPOCAMPUS_SIZE, MODES, STOCK, TINY, Build, Size, in_each_mode, light, plan
 from scripts.benchmark.prediction import prediction
 from scripts.benchmark.record import Record
 from scripts.benchmark.steps import inference, peak_of, problem, recorded_failure, seconds_of, take_turns
@@ -209,6 +209,14 @@ def modes(record: Record, settings: Settings) -> None:
     _time(record, "modes", in_each_mode(settings.size), settings.size, settings)
 
 
+def networks(record: Record, settings: Settings) -> None:
+    """A training step of stock and the published networks as their presets build them, not compiled."""
+    size = settings.size
+    case = case_of_patch(list(size.patch), channels=1, classes=2, batch_size=size.batch)
+    builders = {preset or STOCK: partial(case.network, PREFIX + preset) for preset in NETWORKS}
+    _time(record, "networks", builders, size, settings)
+
+
 def _time_compiled_modes(record: Record, settings: Settings) -> None:
     builders = in_each_mode(settings.size)
     compile_each = [(name, partial(_compile, settings, build)) for name, build in builders.items()]
@@ -284,6 +292,7 @@ MEASURED: dict[str, Callable[[Record, Settings], None]] = {
     "correctness": correctness,
     "peak": peak,
     "modes": modes,
+    "networks": networks,
     "prediction": prediction_on_a_cpu,
     "optimizers": optimizers,
     "memory": memory,
