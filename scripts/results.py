@@ -12,7 +12,7 @@ import click
 from published_runs import pack, unpack
 
 from nnunetv2_ext.datasets import host_folder
-from nnunetv2_ext.runs import Run
+from nnunetv2_ext.runs import Run, State
 
 ROOT = Path(__file__).parent.parent
 DOCUMENT = ROOT / "docs" / "results.md"
@@ -20,7 +20,8 @@ PUBLISHED = ROOT / "docs" / "results"
 """has the scores of each experiment's runs, which are not trained again where they are"""
 WITHOUT_ONE = ("EGENoMBTFE", "EGENoEAB", "EGENoGHPA", "EGENoGAB")
 ALONE = ("MBTFE", "EAB", "GHPA", "GAB")
-CHOICES = ("EGENoShortcuts", "EGEPlanNorm", "EGEGHPAEverywhere", "EGENoMasks")
+CHOICES = ("EGEPlanNorm", "EGEGHPAEverywhere", "EGENoMasks")
+NO_SHORTCUTS = "EGENoShortcuts"
 """of scripts/results_presets/choices.py"""
 OPTIMIZERS = {"": "", "Adan": "", "AdamW": "_lr1e-3"}
 """nnU-Net's SGD and others, each with the suffix of its learning rate"""
@@ -39,7 +40,10 @@ class Experiment:
     """of every trainer"""
     patch: tuple[int, ...] | None = None
     """of the small plan that is trained in place of nnU-Net's"""
+    narrow: bool = True
+    """whether the small plan has fewer features, too"""
     repeats: int = 1
+    device: str = "cpu"
 
 
 HIPPOCAMPUS, NUCLEI = ("Dataset004_Hippocampus", "3d_fullres"), ("Dataset120_DSB2018", "2d")
@@ -52,7 +56,7 @@ LIGHT_HIPPOCAMPUS = (
     "EGEUNetNoMirroring_bs2_20epochs_176iters",
 )
 LIGHT_NUCLEI = ("Plain_bs4_20epochs_10iters", "NarrowUNet_bs4_20epochs_56iters", "EGEUNet_bs4_20epochs_112iters")
-PARTS = ("Plain", "EGE", *WITHOUT_ONE, *ALONE, *CHOICES)
+PARTS = ("Plain", "EGE", *WITHOUT_ONE, *ALONE, NO_SHORTCUTS, *CHOICES)
 RECIPES = tuple(
     f"{preset}{optimizer}{loss}NoMirroring{learning_rate}"
     for preset in ("Plain", "EGE")
@@ -62,17 +66,42 @@ RECIPES = tuple(
 # Short, since each experiment has ten networks or more. After so few iterations of SGD, stock can't yet tell the front of the
 # hippocampus from its back; with AdamW it can.
 SHORT = "_bs2_10epochs_40iters"
-PARTS_HIPPOCAMPUS = {"suffixes": f"AdamWNoMirroring_lr1e-3{SHORT}", "patch": (24, 32, 24)}
+ADAMW = "AdamWNoMirroring_lr1e-3"
+PARTS_HIPPOCAMPUS = {"suffixes": f"{ADAMW}{SHORT}", "patch": (24, 32, 24)}
 RECIPES_HIPPOCAMPUS = {"suffixes": SHORT, "patch": (24, 32, 24)}
 PARTS_NUCLEI = {"suffixes": SHORT, "patch": (128, 128)}
-SMALL_PLANS = "nnUNetSmallPlans"
+SMALL_PLANS, SMALL_PATCH_PLANS = "nnUNetSmallPlans", "nnUNetSmallPatchPlans"
 WIDTHS = (8, 64)
-"""of the first and the widest stage in small plans"""
+"""of the first and the widest stage in narrow plans"""
 EXPERIMENTS = {
     "half_hour_hippocampus": Experiment("Half an hour of a CPU: Hippocampus", *HIPPOCAMPUS, HALF_HOUR),
     "light_hippocampus": Experiment("Twenty minutes of a CPU: Hippocampus", *HIPPOCAMPUS, LIGHT_HIPPOCAMPUS),
     "light_nuclei": Experiment("Twenty minutes of a CPU: nuclei", *NUCLEI, LIGHT_NUCLEI),
-    "parts_hippocampus": Experiment("Parts of EGE, small: Hippocampus", *HIPPOCAMPUS, PARTS, repeats=3, **PARTS_HIPPOCAMPUS),
+    "parts_hippocampus": Experiment(
+        "Each part of EGE alone, small: Hippocampus",
+        *HIPPOCAMPUS,
+        ("Plain", "EGE", "EGENoEAB", *ALONE, NO_SHORTCUTS),
+        repeats=3,
+        **PARTS_HIPPOCAMPUS,
+    ),
+    "without_parts_hippocampus": Experiment(
+        "EGE without each part, and its open choices, small: Hippocampus",
+        *HIPPOCAMPUS,
+        ("EGE", "Plain", *WITHOUT_ONE, *CHOICES),
+        repeats=3,
+        device="cuda",
+        **PARTS_HIPPOCAMPUS,
+    ),
+    "full_width_hippocampus": Experiment(
+        "Full width: Hippocampus",
+        *HIPPOCAMPUS,
+        (f"Plain{ADAMW}", f"EAB{ADAMW}", f"GHPA{ADAMW}", "NarrowUNetNoMirroring"),
+        suffixes="_bs2_10epochs_100iters",
+        device="cuda",
+    ),
+    "full_width_ege_hippocampus": Experiment(
+        "Full width, small patch: Hippocampus", *HIPPOCAMPUS, ("Plain", "EGE"), narrow=False, **PARTS_HIPPOCAMPUS
+    ),
     "parts_nuclei": Experiment("Parts of EGE, small: nuclei", *NUCLEI, PARTS, repeats=3, **PARTS_NUCLEI),
     "recipes_hippocampus": Experiment(
         "Optimizers and losses, small: Hippocampus", *HIPPOCAMPUS, RECIPES, **RECIPES_HIPPOCAMPUS
@@ -85,7 +114,7 @@ class Runner:
 
     def __init__(self, folder: Path, dry_run: bool) -> None:
         self._dry_run = dry_run
-        self._results, self._pages = folder / "nnUNet_results", folder / "pages"
+        self._folder, self._pages = folder, folder / "pages"
         self._preprocessed = folder / "nnUNet_preprocessed"
         presets = os.pathsep.join(
             filter(None, (str(ROOT / "scripts" / "results_presets"), os.environ.get("nnUNet_extPresets")))
@@ -94,19 +123,27 @@ class Runner:
             **os.environ,
             "nnUNet_raw": str(host_folder("nnUNet_raw")),
             "nnUNet_preprocessed": str(self._preprocessed),
-            "nnUNet_results": str(self._results),
             "nnUNet_extPresets": presets,
         }
-        for path in (self._results, self._pages, self._preprocessed):
+        for path in (self._pages, self._preprocessed):
             path.mkdir(parents=True, exist_ok=True)
 
     def run(self, name: str, experiment: Experiment) -> None:
         """Trains what is left, compares, and writes the table into docs/results.md and the scores beside it."""
+        results = self._folder / f"nnUNet_results_{experiment.device}"  # the same training on each device is not a repeat
+        results.mkdir(exist_ok=True)
+        self._environment["nnUNet_results"] = str(results)
         plans, archive = self._plan(experiment), PUBLISHED / f"{name}.tar.xz"
         trainers = [f"nnUNetTrainer{preset}{experiment.suffixes}" for preset in experiment.presets]
         if archive.is_file() and not self._dry_run:
-            unpack(archive, self._results)
-        self._sweep(experiment, plans, trainers, experiment.repeats)
+            unpack(archive, results)
+        runs = [
+            Run(results, experiment.dataset, trainer, plans, experiment.configuration, "0", repeat)
+            for trainer in trainers
+            for repeat in range(experiment.repeats)
+        ]
+        if any(run.state() is not State.FINISHED for run in runs):  # else the table needs no such device
+            self._sweep(experiment, plans, trainers)
         files = {
             kind: self._pages / f"{name}.{suffix}" for kind, suffix in (("markdown", "md"), ("html", "html"), ("csv", "csv"))
         }
@@ -118,13 +155,7 @@ class Runner:
             block = f"## {experiment.title}\n\n{files['markdown'].read_text()}"
             text = DOCUMENT.read_text() if DOCUMENT.is_file() else "# Results\n"
             DOCUMENT.write_text(with_block(text, name, f"{block}\nMade by `scripts/results.sh {name}`.\n"))
-            pack(archive, self._results, self._runs(experiment, plans, trainers))
-
-    def _runs(self, experiment: Experiment, plans: str, trainers: list[str]) -> list[Run]:
-        where, repeats = (self._results, experiment.dataset), range(experiment.repeats)
-        return [
-            Run(*where, trainer, plans, experiment.configuration, "0", repeat) for trainer in trainers for repeat in repeats
-        ]
+            pack(archive, results, runs)
 
     def _plan(self, experiment: Experiment) -> str:
         """Plans and preprocesses if need be; the name of the plans."""
@@ -134,16 +165,18 @@ class Runner:
             self._call("nnUNetv2_plan_and_preprocess", "-d", dataset, "-c", experiment.configuration, "-np", processes)
         if experiment.patch is None:
             return "nnUNetPlans"
-        if self._dry_run:
-            return SMALL_PLANS
-        plans = smaller(json.loads((folder / "nnUNetPlans.json").read_text()), experiment.configuration, experiment.patch)
-        (folder / f"{SMALL_PLANS}.json").write_text(json.dumps(plans, indent=4))
-        return SMALL_PLANS
+        name = SMALL_PLANS if experiment.narrow else SMALL_PATCH_PLANS
+        if not self._dry_run:
+            plans = json.loads((folder / "nnUNetPlans.json").read_text())
+            small = smaller(plans, experiment.configuration, experiment.patch, narrow=experiment.narrow)
+            (folder / f"{name}.json").write_text(json.dumps(small, indent=4))
+        return name
 
-    def _sweep(self, experiment: Experiment, plans: str, trainers: list[str], repeats: int) -> None:
-        where = ["-d", experiment.dataset, "-c", experiment.configuration, "-p", plans, "-f", "0", "--repeats", str(repeats)]
+    def _sweep(self, experiment: Experiment, plans: str, trainers: list[str]) -> None:
+        where = ["-d", experiment.dataset, "-c", experiment.configuration, "-p", plans, "-f", "0"]
         # one after the other, so that times can be compared
-        self._call("nnUNetv2_ext", "sweep", *where, "-tr", *trainers, "--jobs", "1")
+        how = ["--repeats", str(experiment.repeats), "--jobs", "1", "--device", experiment.device]
+        self._call("nnUNetv2_ext", "sweep", *where, "-tr", *trainers, *how)
 
     def _call(self, *command: str | Path) -> None:
         words = [str(word) for word in command]
@@ -155,13 +188,14 @@ class Runner:
                 sys.exit(status)
 
 
-def smaller(plans: dict, configuration: str, patch: tuple[int, ...]) -> dict:
-    """The same plans with fewer features and another patch for one configuration; they use the same preprocessed data."""
-    plans = {**deepcopy(plans), "plans_name": SMALL_PLANS}
+def smaller(plans: dict, configuration: str, patch: tuple[int, ...], *, narrow: bool) -> dict:
+    """The same plans with another patch for one configuration, and fewer features; they use the same preprocessed data."""
+    plans = {**deepcopy(plans), "plans_name": SMALL_PLANS if narrow else SMALL_PATCH_PLANS}
     settings = plans["configurations"][configuration]
-    arguments, (first, widest) = settings["architecture"]["arch_kwargs"], WIDTHS
-    arguments["features_per_stage"] = [min(first * 2**stage, widest) for stage in range(arguments["n_stages"])]
     settings["patch_size"] = list(patch)
+    if narrow:
+        arguments, (first, widest) = settings["architecture"]["arch_kwargs"], WIDTHS
+        arguments["features_per_stage"] = [min(first * 2**stage, widest) for stage in range(arguments["n_stages"])]
     return plans
 
 

@@ -35,11 +35,14 @@ def test_small_plans_have_the_data_of_the_large_ones(results) -> None:
         },
     }
     before = deepcopy(plans)
-    small = results.smaller(plans, "2d", (128, 128))
+    small = results.smaller(plans, "2d", (128, 128), narrow=True)
     assert small["plans_name"] == "nnUNetSmallPlans"
     assert small["configurations"]["2d"]["architecture"]["arch_kwargs"]["features_per_stage"] == [8, 16, 32, 64, 64]
     assert small["configurations"]["2d"]["data_identifier"] == "here"
     assert small["configurations"]["2d"]["patch_size"] == [128, 128]
+    wide = results.smaller(plans, "2d", (128, 128), narrow=False)
+    assert wide["plans_name"] == "nnUNetSmallPatchPlans"
+    assert wide["configurations"]["2d"]["architecture"] == stages["architecture"]
     assert plans == before
 
 
