@@ -26,7 +26,15 @@ from scripts.benchmark.checks import LIMITS, check_light, check_mode, half_preci
 from scripts.benchmark.networks import FULL, HIPPOCAMPUS_SIZE, MODES, STOCK, TINY, Build, Size, in_each_mode, light, plan
 from scripts.benchmark.prediction import prediction
 from scripts.benchmark.record import Record
-from scripts.benchmark.steps import inference, peak_of, problem, recorded_failure, seconds_of, take_turns
+from scripts.benchmark.steps import (
+    inference,
+    peak_of,
+    problem,
+    recorded_failure,
+    seconds_of,
+    slowest_operations,
+    take_turns,
+)
 from scripts.benchmark.traffic import step_traffic
 from tests.plans import CONFIGURATIONS
 
@@ -34,6 +42,8 @@ GIB = 2**30
 PRESETS = [preset.name for preset in OURS]
 NETWORKS = ("", "EGE", "MBTFEEAB", "EGEUNet", "AxialUNet", "LoGo", "MedT", "MCANet")
 """stock and the published networks, without ablations"""
+SLOWEST = 12
+"""of the operations of a step"""
 EGE_FAMILY = ("", "EGE", "MBTFEEAB")
 """those that are also measured in each mode of recomputation, beside stock"""
 
@@ -217,6 +227,18 @@ def networks(record: Record, settings: Settings) -> None:
     _time(record, "networks", builders, size, settings)
 
 
+def operations(record: Record, settings: Settings) -> None:
+    """Where the time of a step goes, not compiled: the slowest operations of stock and of EGE."""
+    builders, batch = in_each_mode(settings.size), settings.size.batch_on(settings.device)
+    for name in (STOCK, "EGE, none", "EGE, full"):
+        with recorded_failure(record, "operations", network=name):
+            step = training_step(settings.build(builders[name]), batch)
+            for operation in slowest_operations(step, settings.device, SLOWEST):
+                row = {"network": name, "operation": operation.name}
+                record.write("operations", "milliseconds", operation.milliseconds, **row)
+                record.write("operations", "calls", operation.calls, **row)
+
+
 def _time_compiled_modes(record: Record, settings: Settings) -> None:
     builders = in_each_mode(settings.size)
     compile_each = [(name, partial(_compile, settings, build)) for name, build in builders.items()]
@@ -293,6 +315,7 @@ MEASURED: dict[str, Callable[[Record, Settings], None]] = {
     "peak": peak,
     "modes": modes,
     "networks": networks,
+    "operations": operations,
     "prediction": prediction_on_a_cpu,
     "optimizers": optimizers,
     "memory": memory,

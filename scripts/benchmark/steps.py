@@ -2,12 +2,14 @@
 
 import gc
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.profiler import profile
 
 from nnunetv2_ext.memory.autocast import cuda_autocast_rules, half_autocast
 from nnunetv2_ext.memory.gpu_paths import gpu_paths
@@ -91,6 +93,37 @@ def peak_of(network: nn.Module, batch: Tensor, step: Action) -> int:
     step()
     _wait()
     return torch.cuda.max_memory_allocated() - before
+
+
+class Operation(NamedTuple):
+    """An operation of torch on inputs of one shape, in all its calls."""
+
+    name: str
+    """with the shape of its first input"""
+    milliseconds: float
+    """without the operations that it calls; on a GPU those of its kernels"""
+    calls: int
+
+
+def slowest_operations(step: Action, device: torch.device, number: int) -> list[Operation]:
+    """The operations of a step that take the longest, after a step to warm up."""
+    step()
+    with profile(record_shapes=True) as profiler:
+        step()
+        _wait()
+    measure = "self_device_time_total" if device.type == "cuda" else "self_cpu_time_total"
+    microseconds: Counter[str] = Counter()
+    calls: Counter[str] = Counter()
+    for event in profiler.key_averages(group_by_input_shape=True):
+        if event.key.startswith("aten::"):
+            microseconds[_with_shape(event)] += getattr(event, measure)
+            calls[_with_shape(event)] += event.count
+    return [Operation(name, time / 1e3, calls[name]) for name, time in microseconds.most_common(number)]
+
+
+def _with_shape(event: Any) -> str:
+    first = next((shape for shape in event.input_shapes if shape), [])
+    return f"{event.key.removeprefix('aten::')} {'x'.join(map(str, first))}".strip()
 
 
 def inference(network: nn.Module, batch: Tensor) -> Action:

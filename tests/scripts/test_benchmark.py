@@ -8,7 +8,7 @@ from torch import nn
 from scripts.benchmark import checks
 from scripts.benchmark.__main__ import main
 from scripts.benchmark.record import Record
-from scripts.benchmark.steps import peak_of, recorded_failure, take_turns
+from scripts.benchmark.steps import peak_of, recorded_failure, slowest_operations, take_turns
 from scripts.benchmark.tables import markdown, sections, write_tables
 
 
@@ -46,6 +46,20 @@ def test_one_that_runs_out_of_memory_says_so_and_the_others_are_timed(record):
     assert first == {"network": "a", "problem": "OutOfMemoryError: CUDA out of memory. Tried to allocate 2 TiB"}
     assert second["seconds"] >= 0
     assert record.problems == 1
+
+
+def test_the_slowest_operation_of_a_step_comes_first():
+    wide, narrow = torch.rand(600, 600), torch.rand(20, 20)
+
+    def step():
+        for _ in range(3):
+            torch.mm(wide, wide)
+        torch.mm(narrow, narrow)
+
+    slowest, other = slowest_operations(step, torch.device("cpu"), number=2)
+    assert (slowest.name, slowest.calls) == ("mm 600x600", 3)
+    assert (other.name, other.calls) == ("mm 20x20", 1)
+    assert slowest.milliseconds > other.milliseconds > 0
 
 
 def test_nothing_begins_when_the_time_is_up(tmp_path):
