@@ -4,15 +4,17 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Iterable
 from copy import deepcopy
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import click
 from published_runs import pack, unpack
 
 from nnunetv2_ext.datasets import host_folder
-from nnunetv2_ext.runs import Run, State
+from nnunetv2_ext.runs import Run, State, repeats_in
 
 ROOT = Path(__file__).parent.parent
 DOCUMENT = ROOT / "docs" / "results.md"
@@ -63,7 +65,7 @@ RECIPES = tuple(
     for optimizer, learning_rate in OPTIMIZERS.items()
     for loss in LOSSES
 )
-# Short, since each experiment has ten networks or more. After so few iterations of SGD, stock can't yet tell the front of the
+# Short, since each experiment has eight networks or more. After so few iterations of SGD, stock can't yet tell the front of the
 # hippocampus from its back; with AdamW it can.
 SHORT = "_bs2_10epochs_40iters"
 ADAMW = "AdamWNoMirroring_lr1e-3"
@@ -137,12 +139,8 @@ class Runner:
         trainers = [f"nnUNetTrainer{preset}{experiment.suffixes}" for preset in experiment.presets]
         if archive.is_file() and not self._dry_run:
             unpack(archive, results)
-        runs = [
-            Run(results, experiment.dataset, trainer, plans, experiment.configuration, "0", repeat)
-            for trainer in trainers
-            for repeat in range(experiment.repeats)
-        ]
-        if any(run.state() is not State.FINISHED for run in runs):  # else the table needs no such device
+        runs = partial(_runs, results, experiment, plans, trainers)
+        if any(run.state() is not State.FINISHED for run in runs(range(experiment.repeats))):  # else it needs no such device
             self._sweep(experiment, plans, trainers)
         files = {
             kind: self._pages / f"{name}.{suffix}" for kind, suffix in (("markdown", "md"), ("html", "html"), ("csv", "csv"))
@@ -155,7 +153,7 @@ class Runner:
             block = f"## {experiment.title}\n\n{files['markdown'].read_text()}"
             text = DOCUMENT.read_text() if DOCUMENT.is_file() else "# Results\n"
             DOCUMENT.write_text(with_block(text, name, f"{block}\nMade by `scripts/results.sh {name}`.\n"))
-            pack(archive, results, runs)
+            pack(archive, results, runs(repeats_in(results)))  # of which compare reads all
 
     def _plan(self, experiment: Experiment) -> str:
         """Plans and preprocesses if need be; the name of the plans."""
@@ -186,6 +184,11 @@ class Runner:
             status = subprocess.run([executable, *words[1:]], env=self._environment, check=False).returncode
             if status:
                 sys.exit(status)
+
+
+def _runs(results: Path, experiment: Experiment, plans: str, trainers: list[str], repeats: Iterable[int]) -> list[Run]:
+    where = (plans, experiment.configuration, "0")
+    return [Run(results, experiment.dataset, trainer, *where, repeat) for trainer in trainers for repeat in repeats]
 
 
 def smaller(plans: dict, configuration: str, patch: tuple[int, ...], *, narrow: bool) -> dict:

@@ -173,5 +173,7 @@ def _print_table(report: dict[str, Any]) -> None:
     if any(row["seconds"] is not None for row in rows) and report["device"] == "cpu":
         click.echo("Timed on a CPU at batch 1: good for comparing these rows, says little of a GPU.")
     for row in rows:
+        if row["batch_size"] not in (None, batch):
+            click.echo(f"{row['trainer']}: counted at its own batch size, {row['batch_size']}.")
         if row["note"] or row["problem"]:
             click.echo(f"{row['trainer']}: {row['note'] or row['problem']}")

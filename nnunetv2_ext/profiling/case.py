@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from copy import deepcopy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from nnunetv2.experiment_planning.experiment_planners.network_topology import get_pool_and_conv_props
 from nnunetv2.utilities.label_handling.label_handling import determine_num_input_channels
@@ -34,8 +34,19 @@ class Case:
 
     @property
     def input_shape(self) -> tuple[int, ...]:
-        """Of a batch, as the plan has it."""
+        """Of a batch."""
         return (self.configuration.batch_size, self.input_channels, *self.configuration.patch_size)
+
+    def for_trainer(self, trainer: str) -> "Case":
+        """The same with the batch size in the trainer's name (``_bs2``), if it has one.
+
+        Raises:
+            UnknownTrainerError: if there is no such trainer.
+        """
+        batch_size = getattr(any_trainer_class(trainer), "batch_size_in_name", None)
+        if batch_size is None:
+            return self
+        return replace(self, configuration=ConfigurationManager({**self.configuration.configuration, "batch_size": batch_size}))
 
     def network(self, trainer: str) -> nn.Module:
         """The network that the trainer trains, with deep supervision.

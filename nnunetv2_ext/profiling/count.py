@@ -19,11 +19,13 @@ class Counts(NamedTuple):
     gflops: float
     """the same as operations, two per multiply-add"""
     batch_gflops: float
-    """operations of a forward of the plan's whole batch"""
+    """operations of a forward of the whole batch"""
     peak_bytes: int
-    """the most that is alive during a training step of the plan's batch, without weights, input and optimizer"""
+    """the most that is alive during a training step of the whole batch, without weights, input and optimizer"""
     kept_bytes: int
     """what of it the forward keeps for the backward"""
+    batch_size: int
+    """the plan's, or the one in the trainer's name"""
 
 
 def count(trainer: str, case: Case, precision: Precision = "autocast") -> Counts:
@@ -47,4 +49,5 @@ def count(trainer: str, case: Case, precision: Precision = "autocast") -> Counts
         batch_gflops=operations * len(batch) / 1e9,
         peak_bytes=memory.peak,
         kept_bytes=memory.kept,
+        batch_size=len(batch),
     )

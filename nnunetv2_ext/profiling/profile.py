@@ -42,6 +42,8 @@ def ratios(profile: Profile, stock: Profile) -> dict[str, float | None]:
     """The costs relative to the stock trainer's; None where one of the two was not measured or is of another batch."""
     ours, theirs = profile.values(), stock.values()
     if ours["batch_size"] != theirs["batch_size"]:
+        ours |= dict.fromkeys(("batch_gflops", "peak_bytes", "kept_bytes", "gpu_bytes"))
+    if ours["timed_batch_size"] != theirs["timed_batch_size"]:
         ours["seconds"] = None
     names = ("parameters", "gmacs", "gflops", "batch_gflops", "peak_bytes", "kept_bytes", "seconds", "gpu_bytes")
     return {name: ours[name] / theirs[name] if ours[name] and theirs[name] else None for name in names}
@@ -50,6 +52,7 @@ def ratios(profile: Profile, stock: Profile) -> dict[str, float | None]:
 def _profile(trainer: str, case: Case, timed: bool, precision: Precision) -> Profile:
     counts, timing, note = None, None, ""
     try:
+        case = case.for_trainer(trainer)
         counts = count(trainer, case, precision)
         if timed and not (note := too_big_for_a_cpu(case, counts)):
             timing = time_step(trainer, case)

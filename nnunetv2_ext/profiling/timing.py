@@ -26,8 +26,8 @@ class Timing(NamedTuple):
 
     seconds: float
     """the median over the steps of a few seconds"""
-    batch_size: int
-    """the plan's on a GPU, 1 on a CPU"""
+    timed_batch_size: int
+    """the plan's or the one in the trainer's name on a GPU, 1 on a CPU"""
     gpu_bytes: int | None
     """the most that was allocated, all included; None on a CPU"""
 

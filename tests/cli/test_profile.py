@@ -19,9 +19,10 @@ PATCH = ("profile", "--patch", "32", "32")
 def measured(monkeypatch):
     """Costs that take no time to measure: twice the stock network's."""
 
-    def counts(trainer, _case, _precision):
+    def counts(trainer, case, _precision):
         factor = 1 if trainer == "nnUNetTrainer" else 2
-        return Counts(*(factor * value for value in (10**6, 1.5, 3.0, 6.0, 2**31, 2**30)))
+        batch_size = case.configuration.batch_size
+        return Counts(*(factor * value for value in (10**6, 1.5, 3.0, 6.0, 2**31, 2**30)), batch_size=batch_size)
 
     monkeypatch.setattr(module, "count", counts)
     monkeypatch.setattr(module, "time_step", lambda _trainer, _case: Timing(0.5, 1, None))
@@ -66,6 +67,12 @@ def test_the_table_has_stock_and_ratios(command):
 @pytest.mark.usefixtures("measured")
 def test_times_of_a_cpu_come_with_a_warning(command):
     assert "Timed on a CPU at batch 1" in command(*PATCH, "-tr", FIRST).stdout
+
+
+@pytest.mark.usefixtures("measured")
+def test_another_batch_size_is_named(command):
+    output = command(*PATCH, "-tr", f"{FIRST}_bs4", "--no-time").stdout
+    assert f"{FIRST}_bs4: counted at its own batch size, 4." in output
 
 
 @pytest.mark.usefixtures("measured")

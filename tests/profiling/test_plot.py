@@ -7,7 +7,7 @@ from nnunetv2_ext.profiling.count import Counts
 from nnunetv2_ext.profiling.plot import plot_profiles
 from nnunetv2_ext.profiling.profile import STOCK, Profile
 
-COUNTS = Counts(10, 1.0, 2.0, 4.0, 100, 50)
+COUNTS = Counts(10, 1.0, 2.0, 4.0, 100, 50, batch_size=2)
 
 
 def test_one_named_point_per_trainer_that_was_counted(tmp_path, monkeypatch) -> None:
