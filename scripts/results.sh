@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# The numbers of docs/results.md, made anew: hours of training. Stop it at any time; the next call does what is left.
+# Makes the tables of docs/results.md. Published scores come from docs/results/; what is missing is trained, which takes hours,
+# for two experiments on a GPU. Stop it at any time; the next call goes on.
 # nnUNet_raw has to hold Dataset004_Hippocampus (Medical Segmentation Decathlon) and Dataset120_DSB2018.
 # For instance: nnUNet_raw=/data scripts/results.sh light_hippocampus      --help shows the options and all experiments
 set -euo pipefail

@@ -69,7 +69,7 @@ def about(device: torch.device) -> dict[str, Any]:
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else cpu_name(),
         "threads": torch.get_num_threads(),
         "python": platform.python_version(),
-        "versions": {package: version(package) for package in PACKAGES},
+        "versions": {package: version(package) for package in PACKAGES} | {"cudnn": torch.backends.cudnn.version()},
         "commit": commit.stdout.strip(),
         "command": " ".join(["python -m scripts.benchmark", *sys.argv[1:]]),
     }

@@ -23,6 +23,7 @@ from nnunetv2_ext.profiling.timing import fastest_kernels, training_step
 from nnunetv2_ext.trainers.adan import Adan
 from nnunetv2_ext.trainers.names import PREFIX
 from scripts.benchmark.checks import LIMITS, check_light, check_mode, half_precision_errors
+from scripts.benchmark.kernels import kernels
 from scripts.benchmark.networks import FULL, HIPPOCAMPUS_SIZE, MODES, STOCK, TINY, Build, Size, in_each_mode, light, plan
 from scripts.benchmark.prediction import prediction
 from scripts.benchmark.record import Record
@@ -227,6 +228,11 @@ def networks(record: Record, settings: Settings) -> None:
     _time(record, "networks", builders, size, settings)
 
 
+def kernels_by_layout(record: Record, settings: Settings) -> None:
+    """Depthwise convolutions and layer norms as GAB needs them, by layout."""
+    take_turns(record, "kernels", list(kernels(settings.device, settings.size.patch, settings.size.batch)), settings.rounds)
+
+
 def operations(record: Record, settings: Settings) -> None:
     """Where the time of a step goes, not compiled: the slowest operations of stock and of EGE."""
     builders, batch = in_each_mode(settings.size), settings.size.batch_on(settings.device)
@@ -315,6 +321,7 @@ MEASURED: dict[str, Callable[[Record, Settings], None]] = {
     "peak": peak,
     "modes": modes,
     "networks": networks,
+    "kernels": kernels_by_layout,
     "operations": operations,
     "prediction": prediction_on_a_cpu,
     "optimizers": optimizers,
