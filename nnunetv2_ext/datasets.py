@@ -1,7 +1,7 @@
 """Finding datasets in nnU-Net's folders; errors say in one sentence what is missing."""
 
 import os
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ from nnunetv2_ext.descriptions.json_file import read_json_file
 from nnunetv2_ext.errors import DatasetError
 from nnunetv2_ext.paths import HOST_FOLDERS
 
+DATA_ENDINGS = (".b2nd", ".npz", ".npy", ".pkl")
 PREPROCESS_AGAIN = "run nnUNetv2_plan_and_preprocess for this dataset again"
 
 
@@ -21,7 +22,7 @@ def host_folder(variable: str) -> Path:
         DatasetError: if it is not set or names no folder.
     """
     value = os.environ.get(variable)
-    if not value or not Path(value).is_dir():
+    if not value or not os.path.isdir(value):  # Path's fails where one may not look
         found = f"{variable} is {value}, which is no folder" if value else f"{variable} is not set"
         raise DatasetError(f"{found}; nnU-Net needs it for {HOST_FOLDERS[variable]}. 'nnUNetv2_ext doctor' checks all of them.")
     return Path(value)
@@ -33,26 +34,38 @@ def check_writable(folder: Path) -> None:
     Raises:
         DatasetError: if the folder can't be written to.
     """
-    there = next(path for path in (folder, *folder.absolute().parents) if path.exists())
-    if not there.is_dir():
+    there = next(path for path in (folder, *folder.absolute().parents) if os.path.exists(path))
+    if not os.path.isdir(there):
         raise DatasetError(f"{folder} can't be used as a folder: {there} is a file. Move that away, or name another folder.")
     if not os.access(there, os.W_OK | os.X_OK):
         raise DatasetError(f"{folder} can't be written to: {there} is read-only for you. Change that, or name another folder.")
 
 
 def check_preprocessed(folder: Path, dataset: str, plans: str, configuration: str) -> None:
-    """Refuses a folder of preprocessed data that isn't there or is empty, as after a preprocessing that was stopped.
+    """Refuses a folder of preprocessed data that isn't there, or that nnU-Net can't tell the format of.
+
+    It is empty after a preprocessing that was stopped.
 
     Raises:
         DatasetError: if it is so.
     """
-    if any(path.suffix in (".b2nd", ".npz") for path in (folder.iterdir() if folder.is_dir() else ())):
+    files = [path for path in folder.iterdir() if path.is_file()] if folder.is_dir() else []
+    if any(path.suffix in (".b2nd", ".npz") for path in files):
+        if strange := strange_files(files):
+            raise DatasetError(
+                f"{folder} has {strange[0].name}, with which nnU-Net can't tell how its data is stored: move it away."
+            )
         return
     state = "is empty" if folder.is_dir() else "does not exist"
     raise DatasetError(
         f"{folder}, the preprocessed data of {configuration}, {state}. Run: nnUNetv2_preprocess -d {dataset} "
         f"-plans_name {plans} -c {configuration}"
     )
+
+
+def strange_files(files: Iterable[Path]) -> list[Path]:
+    """Those that are no preprocessed data: nnU-Net tells the format from the endings of all files."""
+    return sorted(file for file in files if file.suffix not in DATA_ENDINGS)
 
 
 def cases_without_data(folder: Path, cases: Collection[str]) -> list[str]:

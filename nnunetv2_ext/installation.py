@@ -100,7 +100,14 @@ def folders() -> Iterator[Check]:
         if not value:
             command = f'export {name}="$HOME/{name}" && mkdir -p "${name}"'
             yield Check(name, "wrong", f"not set; needed for {needed_for}", command=command)
-        elif not Path(value).is_dir():
+        elif value.startswith("~"):
+            whole = shlex.quote(str(Path(value).expanduser()))
+            found = f"{value} begins with ~, which shells don't replace in quotes"
+            yield Check(name, "wrong", found, command=f"export {name}={whole} && mkdir -p {whole}")
+        elif not Path(value).is_absolute():
+            found = f"{value} is relative: it names another folder in each working directory"
+            yield Check(name, "warning", found, command=f"export {name}={shlex.quote(str(Path(value).absolute()))}")
+        elif not os.path.isdir(value):  # Path's fails where one may not look
             yield Check(name, "wrong", f"{value} is no folder", command=f"mkdir -p {shlex.quote(value)}")
         else:
             yield Check(name, "ok", value)

@@ -25,6 +25,23 @@ def test_a_variable_that_points_nowhere_is_wrong(monkeypatch):
     assert all(row.state == "ok" for row in others)
 
 
+@pytest.mark.usefixtures("whole_variables")
+@pytest.mark.parametrize(
+    ("value", "state", "command"),
+    [
+        ("~/raw", "wrong", "export nnUNet_raw={home}/raw && mkdir -p {home}/raw"),
+        ("raw", "warning", "export nnUNet_raw={here}/raw"),
+    ],
+)
+def test_folders_that_are_another_one_elsewhere(value, state, command, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "raw").mkdir()
+    monkeypatch.setenv("HOME", "/home/me")
+    monkeypatch.setenv("nnUNet_raw", value)
+    raw, *_ = installation.folders()
+    assert (raw.state, raw.command) == (state, command.format(home="/home/me", here=tmp_path))
+
+
 @pytest.mark.usefixtures("clean_variables")
 @pytest.mark.parametrize("elsewhere", ["", "/elsewhere"])
 def test_a_trainer_variable_without_our_folder_is_wrong(monkeypatch, elsewhere):

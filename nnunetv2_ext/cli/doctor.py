@@ -23,7 +23,7 @@ def doctor(context: click.Context, dataset: str | None, as_json: bool) -> None:
     """
     from rich.console import Console
 
-    with Console(stderr=True).status(f"Looking at dataset {dataset}" if dataset else "Looking at the installation"):
+    with Console(stderr=True).status("Looking at the installation" if dataset is None else "Looking at the dataset"):
         rows = _rows(dataset)
     if as_json:
         click.echo(json.dumps([row._asdict() for row in rows], indent=2))
@@ -33,7 +33,7 @@ def doctor(context: click.Context, dataset: str | None, as_json: bool) -> None:
 
 
 def _rows(dataset: str | None) -> "list[Check]":
-    if dataset:
+    if dataset is not None:
         from nnunetv2_ext.dataset_checks.all_checks import dataset_checks
 
         return list(dataset_checks(dataset))

@@ -12,11 +12,13 @@ from nnunetv2_ext.cli.preset import PresetName
 from nnunetv2_ext.descriptions.plans_json import CONFIGURATIONS
 from nnunetv2_ext.presets import PRESETS, Preset
 
+MEMORY = click.FloatRange(min=0, min_open=True, max=10_000)
+
 
 @click.command(cls=MultiValueCommand, epilog="Example: nnUNetv2_ext plan -d 4 -a EGE --gpu-memory 8 -c 3d_fullres")
 @click.option("-d", "--dataset", required=True, help="Id or name of the dataset.")
 @click.option("-a", "--preset", required=True, type=PresetName(), help="Whose network to plan for; see 'nnUNetv2_ext list'.")
-@click.option("--gpu-memory", default=8.0, show_default=True, type=click.FloatRange(min=0, min_open=True), help="In GB.")
+@click.option("--gpu-memory", default=8.0, show_default=True, type=MEMORY, help="In GB.")
 @click.option("-c", "--configurations", multiple=True, type=click.Choice(CONFIGURATIONS), help="One or more; all if left out.")
 @click.option("--overwrite", is_flag=True, help="Replace what plans of that name have of these configurations.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")

@@ -91,7 +91,8 @@ def sweep(
     console.print(f"{len(runs)} runs: {len(runs) - len(todo)} are finished, {len(todo)} to do, {at_once} at once on {device}")
     if not todo:
         return
-    check_writable(runs[0].results)
+    for folder in (log_folder, *(training.run.folder for training in todo)):
+        check_writable(folder)
     for run in runs:
         run.root.mkdir(exist_ok=True)
         write_split(run)

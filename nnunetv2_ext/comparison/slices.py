@@ -18,6 +18,8 @@ from nnunetv2_ext.comparison.compare import FOREGROUND, Comparison
 from nnunetv2_ext.comparison.reading import PREDICT_AGAIN, Model, read_image
 from nnunetv2_ext.comparison.scores import Case
 from nnunetv2_ext.datasets import host_folder
+from nnunetv2_ext.descriptions.dataset_json import check_dataset_json
+from nnunetv2_ext.descriptions.json_file import read_json_file
 from nnunetv2_ext.errors import DatasetError
 
 CASES = 3
@@ -89,13 +91,13 @@ def legend(dataset: dict[str, Any]) -> list[tuple[str, str]]:
 
 def _files(dataset: str) -> dict[str, dict[str, Any]]:
     """Images and labels of the training cases, as nnU-Net finds them."""
-    from batchgenerators.utilities.file_and_folder_operations import load_json
     from nnunetv2.utilities.utils import get_filenames_of_train_images_and_targets
 
     folder = host_folder("nnUNet_raw") / dataset
     if not (folder / "dataset.json").is_file():
         raise DatasetError(f"{folder} doesn't exist; the pictures of the cases need its images.")
-    description = load_json(str(folder / "dataset.json"))
+    description = read_json_file(folder / "dataset.json", dict, RESTORE)
+    check_dataset_json(description)
     return {
         case: {**files, "dataset": description}
         for case, files in get_filenames_of_train_images_and_targets(str(folder), description).items()

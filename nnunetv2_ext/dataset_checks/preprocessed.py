@@ -7,7 +7,7 @@ import blosc2
 from nnunetv2.utilities.plans_handling.plans_handler import ConfigurationManager, PlansManager
 
 from nnunetv2_ext.architectures.plan import Plan
-from nnunetv2_ext.datasets import PREPROCESS_AGAIN, cases_without_data
+from nnunetv2_ext.datasets import PREPROCESS_AGAIN, cases_without_data, strange_files
 from nnunetv2_ext.descriptions.dataset_json import check_dataset_json
 from nnunetv2_ext.descriptions.fingerprint import check_fingerprint
 from nnunetv2_ext.descriptions.json_file import read_json_file
@@ -88,6 +88,10 @@ def _data_checks(folder: Path, cases: dict[str, Path], configurations: str) -> I
         found = f"{folder}, the data of {configurations}, {'is empty' if folder.is_dir() else 'does not exist'}"
         yield Check(folder.name, "warning", found, "run nnUNetv2_preprocess for what you want to train")
         return
+    strange = strange_files(file for file in folder.iterdir() if file.is_file())
+    for file in strange:
+        found = f"{file} is no preprocessed data, and nnU-Net tells the format from the endings of all files"
+        yield Check(folder.name, "wrong", found, "move it away")
     if missing := cases_without_data(folder, cases):
         found = f"{folder} lacks {len(missing)} cases of which there is a ground truth, {missing[0]} for one"
         yield Check(folder.name, "wrong", found, "run nnUNetv2_preprocess again: it was stopped, or has failed")
@@ -97,7 +101,7 @@ def _data_checks(folder: Path, cases: dict[str, Path], configurations: str) -> I
         damaged += [part for part in parts if not _is_whole(part)]
     for part in damaged:
         yield Check(part.name, "wrong", f"{part} is missing, empty or damaged", "run nnUNetv2_preprocess again")
-    if not damaged and not missing:
+    if not (damaged or missing or strange):
         yield Check(folder.name, "ok", f"{len(cases)} cases for {configurations}")
 
 

@@ -11,6 +11,7 @@ from nnunetv2_ext.errors import ExtensionError, UnsafeFileError, printable
 from nnunetv2_ext.inspection.checkpoint import Checkpoint
 from nnunetv2_ext.inspection.model_zip import inspect_file
 from nnunetv2_ext.installation import Check
+from nnunetv2_ext.trainers.checkpoints import same_recipe
 
 RESTORE = "restore it from a backup, or copy it from the dataset's folder below nnUNet_preprocessed"
 FROM_ANOTHER = "move it away; if there is another checkpoint beside it, predict with that (-chk) or continue from it (--c)"
@@ -69,7 +70,8 @@ def _checkpoint_checks(file: Path, trainer: str) -> Iterator[Check]:
     if checkpoint.suspicious:
         found = f"{file} names {', '.join(checkpoint.suspicious)}, which no checkpoint of nnU-Net's needs"
         yield Check(title, "wrong", found, f"don't load it; 'nnUNetv2_ext inspect {file}' shows what it holds")
-    if checkpoint.trainer != trainer:
+    continued = isinstance(checkpoint.trainer, str) and same_recipe(checkpoint.trainer, trainer)  # under a longer name
+    if checkpoint.trainer != trainer and not continued:
         found = f"{file} was written by {checkpoint.trainer or 'no trainer of nnU-Net'}, the folder is that of {trainer}"
         yield Check(title, "wrong", found, FROM_ANOTHER)
     yield from _version_checks(title, file, checkpoint)

@@ -4,7 +4,12 @@ from typing import Any
 
 from nnunetv2_ext.errors import DatasetError
 
-NEEDED = ("spacings", "shapes_after_crop", "foreground_intensity_properties_per_channel")
+NEEDED = (
+    "spacings",
+    "shapes_after_crop",
+    "foreground_intensity_properties_per_channel",
+    "median_relative_size_after_cropping",
+)
 
 
 def check_fingerprint(content: dict[str, Any]) -> None:

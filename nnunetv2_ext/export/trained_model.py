@@ -11,7 +11,9 @@ from nnunetv2.utilities.plans_handling.plans_handler import ConfigurationManager
 from torch import Tensor, nn
 
 from nnunetv2_ext.datasets import any_dataset_name, host_folder
+from nnunetv2_ext.descriptions.dataset_json import check_dataset_json
 from nnunetv2_ext.descriptions.json_file import read_json_file
+from nnunetv2_ext.descriptions.plans_json import check_plans
 from nnunetv2_ext.errors import CheckpointError, ExportError
 from nnunetv2_ext.runs import Run
 from nnunetv2_ext.trainers.checkpoints import same_recipe
@@ -116,6 +118,8 @@ def load_model(
         checkpoint,
         {fold: _read(file, trainer) for fold, file in files.items()},
     )
+    check_plans(model.plans, configuration)
+    check_dataset_json(model.dataset_json)
     if model.configuration.previous_stage_name is not None:
         raise ExportError(
             f"{configuration} is a stage of a cascade and needs the predictions of {model.configuration.previous_stage_name} "

@@ -14,14 +14,15 @@ from nnunetv2.utilities.get_network_from_plans import get_network_from_plans
 from nnunetv2.utilities.label_handling.label_handling import LabelManager
 from nnunetv2.utilities.plans_handling.plans_handler import ConfigurationManager
 
-from nnunetv2_ext.datasets import host_folder, read_json
+from nnunetv2_ext.datasets import check_writable, host_folder, read_json
 from nnunetv2_ext.descriptions.dataset_json import check_dataset_json
 from nnunetv2_ext.descriptions.fingerprint import check_fingerprint
 from nnunetv2_ext.descriptions.json_file import read_json_file
-from nnunetv2_ext.descriptions.plans_json import CONFIGURATIONS, configurations_of
-from nnunetv2_ext.errors import DatasetError, ExtensionError, PlanError
+from nnunetv2_ext.descriptions.plans_json import CONFIGURATIONS, configurations_of, is_count
+from nnunetv2_ext.errors import DatasetError, ExtensionError, PlanError, PresetError
 from nnunetv2_ext.memory.weightless import without_weights
 from nnunetv2_ext.presets import Preset
+from nnunetv2_ext.presets.user import place_of
 from nnunetv2_ext.trainers.networks import build_network, network_arguments
 
 STOCK_PLANS = "nnUNetPlans"
@@ -66,6 +67,7 @@ class PresetPlanner(ExperimentPlanner):
 
         Raises:
             PlanError: if the network can't be built for this patch or process it.
+            PresetError: if it is the user's and fails.
         """
         architecture = {
             "network_class_name": arch_class_name,
@@ -90,11 +92,19 @@ class PresetPlanner(ExperimentPlanner):
             estimate: int = network.compute_conv_feature_map_size(patch)  # type: ignore[operator]
             self._times_stock, self._stock_counted = estimate / stock_estimate, stock_estimate
             return estimate
+        except PresetError:
+            raise
         except ExtensionError as error:
             raise PlanError(
                 f"no patch of {self.dataset_name} was found on which {self.preset.name} fits into {self.UNet_vram_target_GB:g} "
                 f"GB; at {patch} the search ended: {error} Plan for more memory, or for a lighter preset."
             ) from error
+        except Exception as error:
+            if not self.preset.origin:
+                raise
+            place = place_of(error, self.preset.network) or self.preset.origin
+            reason = f"{type(error).__name__}: {error}"
+            raise PresetError(f"{place}: the network of {self.preset.name} fails on a patch of {patch}, {reason}") from error
 
     def _is_far_too_large(self, estimate: float, dimensions: int) -> bool:
         """Whether it is more than twice what fits.
@@ -178,13 +188,22 @@ def write_plans(
     file = _plans_file(dataset, preset)
     if file.exists() and not overwrite:
         raise DatasetError(f"{file} already exists. Add --overwrite to replace it, or move it away.")
-    if file.exists():
-        read_json_file(file, dict, MOVE_AWAY)
-    description = host_folder("nnUNet_raw") / dataset / "dataset.json"
-    check_dataset_json(read_json_file(description, dict, "nnU-Net plans from the raw dataset: put it there."))
+    if file.exists() and not isinstance(read_json_file(file, dict, MOVE_AWAY).get("configurations"), dict):
+        raise DatasetError(f"{file} has no configurations. {MOVE_AWAY}")
+    check_writable(file.parent)
+    _check_raw(host_folder("nnUNet_raw") / dataset)
     planner = partial(PresetPlanner, preset=preset, configurations=configurations)
     plans, _ = plan_experiment_dataset(dataset, planner, gpu_memory_target_in_gb=gpu_memory)
     return plans
+
+
+def _check_raw(folder: Path) -> None:
+    description = read_json_file(folder / "dataset.json", dict, "nnU-Net plans from the raw dataset: put it there.")
+    check_dataset_json(description)
+    if not is_count(description.get("numTraining")):
+        raise DatasetError(f"{folder / 'dataset.json'} has no numTraining, the number of training cases: add it.")
+    if "dataset" not in description and not any((folder / "imagesTr").glob(f"*_0000{description['file_ending']}")):
+        raise DatasetError(f"{folder / 'imagesTr'} has no image, and nnU-Net opens one to plan: put the raw images there.")
 
 
 def _plans_file(dataset: str, preset: Preset) -> Path:

@@ -1,16 +1,19 @@
 """A preset: a network and the recipe it is trained with."""
 
+import json
 import re
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import partial
-from types import FrameType
+from types import FrameType, FunctionType
 from typing import Any
 
 from nnunetv2_ext.errors import PresetError
 
 PACKAGE = __name__.rpartition(".")[0]
+PLAN_FACTS = ("region_based", "patch_size", "spacing")
+"""what a network may be told about the configuration"""
 
 
 @dataclass(frozen=True)
@@ -20,7 +23,7 @@ class Preset:
     Classes are given as themselves or as dotted paths, which keep ``nnUNetv2_ext list`` from importing them.
 
     Raises:
-        PresetError: if the name is none that a trainer can have, or there is no network.
+        PresetError: if the name is none that a trainer can have, there is no network, or arguments can't be saved.
     """
 
     name: str
@@ -56,6 +59,17 @@ class Preset:
         for name in ("network", "optimizer", "schedule", "loss"):
             set_field(name, path_of(getattr(self, name)))
         set_field("mixins", tuple(map(path_of, self.mixins)))
+        if not isinstance(self.network, str):
+            raise PresetError(f"preset {self.name}: network is {self.network!r}, need a class, a function or its dotted path")
+        if unknown := sorted(set(self.plan_facts) - set(PLAN_FACTS)):
+            raise PresetError(f"preset {self.name}: no plan fact {', '.join(unknown)}; there are {', '.join(PLAN_FACTS)}")
+        try:
+            json.dumps([dict(self.arguments), dict(self.hyperparameters)])
+        except (TypeError, ValueError) as error:
+            raise PresetError(
+                f"preset {self.name}: arguments and hyperparameters go into plans and run cards, so they have to be what JSON "
+                f"can hold ({error})"
+            ) from error
 
     @property
     def architecture(self) -> str:
@@ -64,8 +78,8 @@ class Preset:
 
 
 def path_of(given: Any) -> Any:
-    """The dotted path of a class; what is one already, or nothing, stays as it is."""
-    return f"{given.__module__}.{given.__qualname__}" if isinstance(given, type) else given
+    """The dotted path of a class or function; what is one already, or nothing, stays as it is."""
+    return f"{given.__module__}.{given.__qualname__}" if isinstance(given, (type, FunctionType)) else given
 
 
 def _caller() -> str:

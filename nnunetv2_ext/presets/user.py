@@ -1,6 +1,7 @@
 """Presets of the user's: files in the folders of ``nnUNet_extPresets``, and packages with our entry point."""
 
 import importlib
+import os
 import pkgutil
 import re
 import sys
@@ -54,11 +55,15 @@ def _files(problems: list[str]) -> Iterator[Source]:
     """Every file in the folders that imports nnunetv2_ext.presets; the others are not even imported."""
     taken: dict[str, Path] = {}
     for folder in preset_folders():
-        if not Path(folder).is_dir():
+        if not os.path.isdir(folder):  # Path's fails where one may not look
             problems.append(f"{PRESET_FOLDERS} names {folder}, which is no folder: correct the variable, or make the folder")
         for _, name, is_package in pkgutil.iter_modules([folder]):
             file = Path(folder, name, "__init__.py") if is_package else Path(folder, f"{name}.py")
-            if not file.is_file() or not IMPORT.search(file.read_text(encoding="utf-8", errors="replace")):
+            try:
+                if not file.is_file() or not IMPORT.search(file.read_text(encoding="utf-8", errors="replace")):
+                    continue
+            except OSError as error:
+                problems.append(f"{file} can't be read ({error.strerror}): check its permissions")
                 continue
             if name in taken:
                 problems.append(f"{file} is hidden by {taken[name]}, which has the same name: rename one of the two")

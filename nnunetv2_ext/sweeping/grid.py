@@ -9,8 +9,9 @@ from nnunetv2.training.dataloading.nnunet_dataset import infer_dataset_class
 from nnunetv2.utilities.crossval_split import generate_crossval_split
 from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 
-from nnunetv2_ext.datasets import check_complete, check_preprocessed, dataset_name, host_folder, read_plans
-from nnunetv2_ext.errors import DatasetError, PlanError
+from nnunetv2_ext.datasets import check_complete, check_preprocessed, check_writable, dataset_name, host_folder, read_plans
+from nnunetv2_ext.descriptions.plans_json import check_plans
+from nnunetv2_ext.errors import DatasetError
 from nnunetv2_ext.runs import Run
 from nnunetv2_ext.trainers.resolve import any_trainer_class
 
@@ -74,6 +75,7 @@ def write_split(run: Run) -> None:
             f"{data} has {len(cases)} cases, too few for nnU-Net's {FOLDS} folds: train with -f all, or write the folds into "
             f"{folder / 'splits_final.json'}."
         )
+    check_writable(folder)
     save_json(generate_crossval_split(cases, seed=12345, n_splits=FOLDS), str(folder / "splits_final.json"))
 
 
@@ -82,9 +84,7 @@ def _plans(dataset: str, name: str) -> PlansManager:
 
 
 def _check_configuration(dataset: str, plans: PlansManager, configuration: str) -> None:
-    if configuration not in plans.available_configurations:
-        found = ", ".join(plans.available_configurations)
-        raise PlanError(f"{plans.plans_name} of {dataset} has no configuration {configuration}; it has {found}.")
+    check_plans(plans.plans, configuration)
     folder = _data_folder(host_folder("nnUNet_preprocessed") / dataset, plans, configuration)
     check_preprocessed(folder, dataset, plans.plans_name, configuration)
 

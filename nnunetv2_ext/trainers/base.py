@@ -8,6 +8,7 @@ import torch
 from nnunetv2.utilities.plans_handling.plans_handler import ConfigurationManager, PlansManager
 from torch import nn
 
+from nnunetv2_ext.errors import PresetError
 from nnunetv2_ext.trainers.checkpoints import CheckpointsMixin
 from nnunetv2_ext.trainers.collapse import CollapseMixin
 from nnunetv2_ext.trainers.data_checks import DataChecksMixin, check_arguments
@@ -51,12 +52,18 @@ class ExtensionTrainer(DataChecksMixin, CheckpointsMixin, PretrainedWeightsMixin
         dataset_json: dict[str, Any],
         device: torch.device = torch.device("cuda"),  # noqa: B008
     ) -> None:
-        check_arguments(plans, configuration, dataset_json)
+        check_arguments(type(self).__name__, plans, configuration, fold, dataset_json)
         # A copy: nnU-Net takes continue_training out of it, and numbers in our names go into it.
         plans = {"continue_training": False, **deepcopy(plans)}
         super().__init__(plans, configuration, fold, dataset_json, device)
         self.stock_values = {name: getattr(self, name) for name in HYPERPARAMETERS}
-        for name, value in self._all_hyperparameters().items():
+        hyperparameters = self._all_hyperparameters()
+        if unknown := sorted(name for name in hyperparameters if not hasattr(self, name)):
+            raise PresetError(
+                f"{self.preset.origin}: preset {self.preset.name} sets {', '.join(unknown)}, which nnUNetTrainer doesn't have; "
+                f"it has {', '.join(HYPERPARAMETERS)}, for instance"
+            )
+        for name, value in hyperparameters.items():
             self.stock_values.setdefault(name, getattr(self, name))
             setattr(self, name, value)
         if self.batch_size_in_name is not None:

@@ -71,21 +71,23 @@ class CheckpointsMixin(nnUNetTrainer):
 
     def on_train_start(self) -> None:
         self._refuse_to_overwrite()
-        super().on_train_start()
+        with disk_errors(self.output_folder):
+            super().on_train_start()
         if self.local_rank == 0:
             for name in CHECKPOINTS:  # of a training that was killed while it wrote
                 part_of(Path(self.output_folder, name)).unlink(missing_ok=True)
             # The scores of a run that is continued are those of its earlier weights; the validation writes new ones.
             Path(self.output_folder, "validation", "summary.json").unlink(missing_ok=True)
 
+    def on_epoch_end(self) -> None:
+        with disk_errors(self.output_folder):  # nnU-Net also writes a plot
+            super().on_epoch_end()
+
     def on_train_end(self) -> None:
-        super().on_train_end()
+        with disk_errors(self.output_folder):
+            super().on_train_end()
         if self.is_ddp:  # nobody loads checkpoint_best.pth for --val_best before the first process has written it
             distributed.barrier()
-
-    def run_training(self) -> None:
-        with disk_errors(self.output_folder):  # nnU-Net also writes a plot at the end of each epoch, and plans at the start
-            super().run_training()
 
     def _refuse_to_overwrite(self) -> None:
         present = [name for name in CHECKPOINTS if Path(self.output_folder, name).is_file()]
@@ -93,6 +95,11 @@ class CheckpointsMixin(nnUNetTrainer):
             raise RunExistsError(
                 f"{self.output_folder} already holds a run ({', '.join(present)}), which a new training would overwrite. Add "
                 "--c to continue it (or --val to validate a finished one), or move the folder away to start afresh."
+            )
+        if present and self.disable_checkpointing:
+            raise RunExistsError(
+                f"{self.output_folder} would lose checkpoint_latest.pth, which nnU-Net removes at the end of a training, also "
+                "of one that writes no checkpoint. Leave out --disable_checkpointing, or copy the folder first."
             )
 
     def save_checkpoint(self, filename: str) -> None:

@@ -13,24 +13,28 @@ from nnunetv2_ext.descriptions.dataset_json import check_dataset_json
 from nnunetv2_ext.descriptions.json_file import read_json_file
 from nnunetv2_ext.descriptions.plans_json import check_plans
 from nnunetv2_ext.errors import DatasetError
+from nnunetv2_ext.runs import Run
 from nnunetv2_ext.trainers.networks import unwrapped
 
 DOCTOR = "'nnUNetv2_ext doctor -d ID' checks all files of a dataset."
 
 
-def check_arguments(plans: dict[str, Any], configuration: str, dataset_json: dict[str, Any]) -> None:
+def check_arguments(
+    trainer: str, plans: dict[str, Any], configuration: str, fold: int | str, dataset_json: dict[str, Any]
+) -> None:
     """Refuses what a trainer can't be made with.
 
     Raises:
         PlanError: if the plans don't have what the configuration needs.
-        DatasetError: if the dataset has no channels or labels, or there is no folder for the results.
+        DatasetError: if the dataset has no channels or labels, or the results can't be written.
     """
     check_plans(plans, configuration)
     check_dataset_json(dataset_json)
     results = os.environ.get("nnUNet_results")
     if not results:
         raise DatasetError("nnUNet_results is not set: export nnUNet_results=FOLDER, where trained models are to go.")
-    check_writable(Path(results))
+    run = Run(Path(results), plans["dataset_name"], trainer, plans["plans_name"], configuration, str(fold))
+    check_writable(run.folder)
 
 
 class DataChecksMixin(nnUNetTrainer):

@@ -37,6 +37,6 @@ class GatesMixin(nnUNetTrainer):
         self.medical_transformer.gates_frozen = self.current_epoch < self.epochs_with_frozen_gates
 
     def _withhold_gradients(self, *_: Any) -> None:
-        if self.medical_transformer.gates_frozen:
+        if self.current_epoch < self.epochs_with_frozen_gates:  # gates_frozen walks through the network
             for gate in self.medical_transformer.gates():
                 gate.grad = None

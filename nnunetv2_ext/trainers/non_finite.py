@@ -9,6 +9,7 @@ from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 
 from nnunetv2_ext.errors import NonFiniteError
 from nnunetv2_ext.trainers.checkpoints import read_checkpoints
+from nnunetv2_ext.trainers.networks import unwrapped
 
 TOLERATED_STEPS = 5
 """in a row, in mixed precision, where activations may overflow while the gradient scaler keeps the weights finite"""
@@ -24,7 +25,8 @@ class NonFiniteMixin(nnUNetTrainer):
 
     In float32 the first such loss means that the weights are lost. In mixed precision the gradient scaler skips the step, so
     the training is only stopped after more than five of them in a row, or when the scaler has skipped so many that no step has
-    an effect any more. Validation counts as well: it is where the last step of an epoch shows, and it comes before the epoch's
+    an effect any more. Running statistics, which the scaler doesn't protect, are put back. An image that isn't finite stops the
+    training at once. Validation counts as well: it is where the last step of an epoch shows, and it comes before the epoch's
     checkpoint. So each checkpoint that is written has weights that gave finite losses.
 
     nnU-Net copies every loss from the GPU anyway; looking at it costs no further synchronisation.
@@ -34,6 +36,9 @@ class NonFiniteMixin(nnUNetTrainer):
         super().initialize()
         scaled = self.grad_scaler is not None and self.grad_scaler.is_enabled()
         tolerated = TOLERATED_STEPS if scaled else 0
+        buffers = unwrapped(self.network).buffers() if scaled else ()
+        self._statistics = [buffer for buffer in buffers if buffer.is_floating_point()]
+        self._statistics_before = [buffer.clone() for buffer in self._statistics]
         self._training_losses = LossWatch("training", self.num_iterations_per_epoch, tolerated)
         iterations = self.num_val_iterations_per_epoch
         self._validation_losses = LossWatch("validation", iterations, min(tolerated, iterations - 1))
@@ -43,7 +48,11 @@ class NonFiniteMixin(nnUNetTrainer):
         self._training_losses.iteration = 0
 
     def train_step(self, batch: dict[str, Any]) -> dict[str, Any]:
+        if self._statistics:
+            torch._foreach_copy_(self._statistics_before, self._statistics)
         outputs = super().train_step(batch)
+        if self._statistics and not np.isfinite(outputs["loss"]):
+            torch._foreach_copy_(self._statistics, self._statistics_before)
         self._stop_if(self._training_losses.problem(outputs["loss"], batch))
         return outputs
 
@@ -96,21 +105,29 @@ class LossWatch:
     def problem(self, loss: Any, batch: Mapping[str, Any]) -> str | None:
         """What is wrong, in a sentence for the user, with the loss of the next iteration; None if nothing is."""
         self.iteration += 1
-        self.in_a_row = 0 if np.isfinite(loss) else self.in_a_row + 1
-        if self.in_a_row <= self.tolerated:
+        if np.isfinite(loss):
+            self.in_a_row = 0
             return None
-        before = f", as in the {self.tolerated} iterations before" if self.tolerated else ""
-        return f"the loss is {loss} in {self.phase} iteration {self.iteration} of {self.iterations}{before}. {_blame(batch)}"
-
-
-def _blame(batch: Mapping[str, Any]) -> str:
-    """The cases in the batch, and whether their images or the network are to blame."""
-    cases = [str(case) for case in batch["keys"]]
-    bad = {case for case, image in zip(cases, batch["data"], strict=True) if not torch.isfinite(image).all()}
-    if bad:
+        self.in_a_row += 1
+        largest = torch.finfo(torch.float16 if self.tolerated else torch.float32).max
+        bad = _bad_cases(batch, largest)
+        if self.in_a_row <= self.tolerated and not bad:
+            return None
+        before = f", as in the {self.tolerated} iterations before" if 0 < self.tolerated < self.in_a_row else ""
+        cases = ", ".join(map(str, batch["keys"]))
         cause = (
-            f"After preprocessing, {', '.join(sorted(bad))} has NaN or infinite voxels: repair the image and preprocess again."
+            f"After preprocessing, {', '.join(bad)} has voxels that are NaN, infinite or beyond {largest:.5g}, the largest "
+            "number of this precision: repair the image, or choose a normalization, and preprocess again."
+            if bad
+            else f"Their images are finite, so it is the network that diverged. {_CURE}"
         )
-    else:
-        cause = f"Their images are finite, so it is the network that diverged. {_CURE}"
-    return f"The cases in the batch are {', '.join(cases)}. {cause}"
+        return (
+            f"the loss is {loss} in {self.phase} iteration {self.iteration} of {self.iterations}{before}. The cases in the "
+            f"batch are {cases}. {cause}"
+        )
+
+
+def _bad_cases(batch: Mapping[str, Any], largest: float) -> list[str]:
+    """Those whose images have values that are no numbers, or too large ones."""
+    pairs = zip(batch["keys"], batch["data"], strict=True)
+    return sorted({str(case) for case, image in pairs if not (image.abs() <= largest).all()})

@@ -29,7 +29,15 @@ class AdamWMixin(nnUNetTrainer):
 
     def configure_optimizers(self) -> tuple[torch.optim.Optimizer, Any]:
         optimizer = torch.optim.AdamW(self.network.parameters(), lr=self.initial_lr, weight_decay=self.weight_decay)
+        optimizer.register_load_state_dict_post_hook(_step_counts_to_cpu)
         return optimizer, PolyLRScheduler(optimizer, self.initial_lr, self.num_epochs)
+
+
+def _step_counts_to_cpu(optimizer: torch.optim.Optimizer) -> None:
+    """To where AdamW makes them: nnU-Net loads them to the GPU, from which AdamW would fetch each of them in every step."""
+    for state in optimizer.state.values():
+        if isinstance(state.get("step"), torch.Tensor):
+            state["step"] = state["step"].cpu()
 
 
 class EGEUNetAdamWMixin(AdamWMixin):

@@ -59,6 +59,12 @@ def test_a_dataset_is_checked_in_place_of_the_installation(command, dataset, onl
     assert str(dataset.raw) in rows[0]["found"]
 
 
+@pytest.mark.parametrize("name", ["", "[/x]"])
+def test_a_name_that_is_empty_or_looks_like_markup_is_looked_for(command, dataset, name):
+    result = command("doctor", "-d", name)
+    assert (result.exit_code, result.output.startswith(f"there is no dataset {name}; there are {dataset.name}.")) == (1, True)
+
+
 def test_an_unknown_dataset_is_a_sentence(command, dataset):
     result = command("doctor", "-d", "8")
     assert (result.exit_code, result.output.count("\n")) == (1, 1)

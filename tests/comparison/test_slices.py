@@ -51,6 +51,12 @@ def test_missing_images_are_said(results, tmp_path, monkeypatch) -> None:
         most_different(*compared(results))
 
 
+def test_a_damaged_description_is_named(results, tmp_path) -> None:
+    (tmp_path / "raw" / DATASET / "dataset.json").write_text('{"labels"')
+    with pytest.raises(DatasetError, match=r"dataset\.json is no valid JSON"):
+        most_different(*compared(results))
+
+
 @pytest.mark.parametrize("file", ["imagesTr/{}_0000.nii.gz", "labelsTr/{}.nii.gz"])
 def test_a_damaged_image_or_label_is_named(results, tmp_path, file) -> None:
     for name in (case for cases in CASES.values() for case in cases):

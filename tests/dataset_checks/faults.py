@@ -55,7 +55,7 @@ class SoundDataset:
                 for part in (case, f"{case}_seg"):
                     blosc2.asarray(np.zeros((1, 3, 4, 5), np.float32), urlpath=str(folder / f"{part}.b2nd"))
                 (folder / f"{case}.pkl").write_bytes(b"properties")
-        fingerprint = {"spacings": [[1, 1, 1]], "shapes_after_crop": [[3, 4, 5]]}
+        fingerprint = {"spacings": [[1, 1, 1]], "shapes_after_crop": [[3, 4, 5]], "median_relative_size_after_cropping": 1}
         self.write("preprocessed/dataset_fingerprint.json", {**fingerprint, "foreground_intensity_properties_per_channel": {}})
         self.write("preprocessed/splits_final.json", [{"train": ["a"], "val": ["b"]}, {"train": ["b"], "val": ["a"]}])
         self.checkpoint.parent.mkdir(parents=True)

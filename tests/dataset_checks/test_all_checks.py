@@ -123,6 +123,10 @@ RESULTS = {
         lambda d: torch.save({"trainer_name": "nnUNetTrainerMBTFE"}, d.checkpoint),
         "was written by nnUNetTrainerMBTFE, the folder is that of nnUNetTrainerEGE",
     ),
+    "checkpoint of a run that is continued under a longer name": (
+        lambda d: torch.save({"trainer_name": "nnUNetTrainerEGE_10epochs"}, d.checkpoint),
+        "",
+    ),
     "checkpoint of a trainer that hides text": (
         lambda d: torch.save({"trainer_name": "nnUNet\n\x1b[8m"}, d.checkpoint),
         "was written by nnUNet\\n\\x1b[8m, the folder is that of",

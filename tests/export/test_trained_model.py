@@ -5,7 +5,7 @@ import json
 import pytest
 import torch
 
-from nnunetv2_ext.errors import CheckpointError, DatasetError, ExportError, UnknownTrainerError
+from nnunetv2_ext.errors import CheckpointError, DatasetError, ExportError, PlanError, UnknownTrainerError
 from nnunetv2_ext.export.trained_model import load_model
 from tests.export.models import Model, make_model
 
@@ -39,6 +39,13 @@ def test_a_model_that_is_not_there(changes, error, text, tmp_path, monkeypatch):
     make_model(Model(), tmp_path, monkeypatch)
     with pytest.raises(error, match=text):
         load(**changes)
+
+
+@pytest.mark.parametrize(("name", "error"), [("plans.json", PlanError), ("dataset.json", DatasetError)])
+def test_a_description_without_content(name, error, tmp_path, monkeypatch):
+    (make_model(Model(), tmp_path, monkeypatch).folder / name).write_text("{}")
+    with pytest.raises(error, match="no "):
+        load()
 
 
 def test_a_stage_of_a_cascade(tmp_path, monkeypatch):

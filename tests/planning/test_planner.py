@@ -3,6 +3,7 @@
 import contextlib
 import io
 import json
+import shutil
 from functools import partial
 from math import prod
 
@@ -10,9 +11,9 @@ import pytest
 import torch
 from nnunetv2.experiment_planning.experiment_planners.default_experiment_planner import ExperimentPlanner
 
-from nnunetv2_ext.errors import DatasetError, PlanError
+from nnunetv2_ext.errors import DatasetError, PlanError, PresetError
 from nnunetv2_ext.planning.planner import PresetPlanner, plans_name, write_plans
-from nnunetv2_ext.presets import OURS, PRESETS
+from nnunetv2_ext.presets import OURS, PRESETS, Preset
 from tests.plans import NETWORKS
 
 FIRST = next(iter(PRESETS.values()))
@@ -20,6 +21,14 @@ every_preset = pytest.mark.parametrize(
     "preset", [pytest.param(row, id=row.name, marks=[] if row.name in NETWORKS else pytest.mark.slow) for row in OURS]
 )
 AMPLE, TIGHT = 24, 0.5
+NETS = """from dynamic_network_architectures.architectures.unet import PlainConvUNet
+from torch import nn
+
+class Mine(nn.Module):
+    def __init__(self, **plan):
+        super().__init__()
+        {fault}
+"""
 
 
 def quiet(function, *arguments, **options):
@@ -172,6 +181,29 @@ def test_a_missing_fingerprint_is_said(light):
     (light.preprocessed / "dataset_fingerprint.json").unlink()
     with pytest.raises(DatasetError, match="nnUNetv2_extract_fingerprint -d 7"):
         written(light)
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (lambda d: d.describe(numTraining=None), "no numTraining, the number of training cases: add it"),
+        (lambda d: shutil.rmtree(d.raw / "imagesTr"), "imagesTr has no image, and nnU-Net opens one to plan"),
+        (lambda d: (d.preprocessed / f"{plans_name(FIRST)}.json").write_text("{}"), "has no configurations. Move it away"),
+    ],
+)
+def test_what_nnunet_would_stumble_over_is_said_before_it_plans(light, damage, message):
+    damage(light)
+    with pytest.raises(DatasetError, match=message):
+        written(light, overwrite=True)
+
+
+@pytest.mark.parametrize("fault", ["raise ValueError('odd')", "pass"])
+def test_a_network_of_the_users_that_fails_is_named(small, fault, tmp_path, monkeypatch):
+    (tmp_path / "nets.py").write_text(NETS.format(fault=fault))
+    monkeypatch.syspath_prepend(str(tmp_path))
+    preset = Preset("Mine", network="nets.Mine", origin="mine.py:1")
+    with pytest.raises(PresetError, match=r"the network of Mine fails on a patch of .* (ValueError: odd|AttributeError: )"):
+        written(small, preset)
 
 
 def test_only_what_is_wanted_is_written(light):

@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -115,6 +116,9 @@ def test_files_that_have_nothing_to_do_with_presets_are_not_imported(plug_in):
         ("", "{file}: has no preset; write PRESET = "),
         ("P = Preset('My Net', network='a.B')", r"{file}:2: .*can't be named 'My Net'"),
         ("P = Preset('MyNet')", r"{file}:2: .*preset MyNet has no network"),
+        ("P = Preset('MyNet', network=3)", r"{file}:2: .*network is 3, need a class, a function or its dotted path"),
+        ("P = Preset('MyNet', network='a.B', plan_facts=['patch'])", r"{file}:2: .*no plan fact patch; there are region_based"),
+        ("P = Preset('MyNet', network='a.B', arguments={'norm': int})", r"{file}:2: .*what JSON can hold .*type is not JSON"),
         ("P = Preset('EGE', network='a.B')", r"{file}:2: nnunetv2-ext itself has a preset EGE"),
         ("P = Preset('DA5', network='a.B')", r"{file}:2: nnU-Net has a trainer nnUNetTrainerDA5"),
         ("P = Preset('EGEAdan', network='a.B')", r"{file}:2: nnUNetTrainerEGEAdan could mean"),
@@ -125,6 +129,37 @@ def test_a_broken_one_is_said_with_file_and_line_and_the_others_work(plug_in, tm
     assert re.match(sentence.format(file=tmp_path / "presets/a_broken.py"), problem), problem
     assert trainer_class("nnUNetTrainerMyNet").preset.name == "MyNet"
     assert trainer_class("nnUNetTrainerEGE").preset.origin == ""
+
+
+def test_a_file_that_may_not_be_read_leaves_the_others(plug_in, tmp_path, monkeypatch):
+    def read_text(path, **options):
+        if path.name == "private.py":
+            raise PermissionError(13, "Permission denied")
+        return original(path, **options)
+
+    original = Path.read_text
+    monkeypatch.setattr(Path, "read_text", read_text)
+    (problem,) = plug_in(private=GOOD, my_net=GOOD)
+    assert problem == f"{tmp_path / 'presets/private.py'} can't be read (Permission denied): check its permissions"
+    assert trainer_class("nnUNetTrainerMyNet").preset.name == "MyNet"
+
+
+def test_a_function_may_make_the_network(plug_in, tmp_path, monkeypatch):
+    text = f"""{IMPORT}from dynamic_network_architectures.architectures.unet import PlainConvUNet
+def build(**plan):
+    return PlainConvUNet(**plan)
+P = Preset("MyNet", network=build)
+"""
+    assert plug_in(net=text) == []
+    trainer = make_trainer("nnUNetTrainerMyNet", tmp_path, monkeypatch, plan="2d")
+    trainer.initialize()
+    assert type(trainer.network).__name__ == "PlainConvUNet"
+
+
+def test_a_hyperparameter_that_nnunet_lacks_is_named(plug_in, tmp_path, monkeypatch):
+    assert plug_in(net=GOOD.replace('optimizer="AdamW"', 'hyperparameters={"learning_rate": 1e-4}')) == []
+    with pytest.raises(PresetError, match=r"net\.py:\d+: preset MyNet sets learning_rate, .* it has initial_lr"):
+        make_trainer("nnUNetTrainerMyNet", tmp_path, monkeypatch, plan="2d")
 
 
 def test_a_name_that_is_taken_leaves_the_other_presets_of_the_file(plug_in):

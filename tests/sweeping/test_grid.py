@@ -43,7 +43,7 @@ def test_everything_with_everything_one_repeat_after_the_other() -> None:
 def test_what_nnunet_would_stumble_over_is_said_beforehand(preprocessed) -> None:
     with pytest.raises(UnknownTrainerError, match="nnUNetTrainerEGE"):
         _grid(("nnUNetTrainerEGEE",))
-    with pytest.raises(PlanError, match="has no configuration 2d; it has 3d_fullres"):
+    with pytest.raises(PlanError, match="there is no configuration 2d, only 3d_fullres"):
         _grid(configurations=("2d",))
     for file in (preprocessed / "nnUNetPlans_3d_fullres").iterdir():
         file.unlink()
@@ -52,6 +52,18 @@ def test_what_nnunet_would_stumble_over_is_said_beforehand(preprocessed) -> None
         _grid()
     (preprocessed / "nnUNetPlans_3d_fullres").rmdir()
     with pytest.raises(DatasetError, match=f"does not exist. {cure}"):
+        _grid()
+
+
+@pytest.mark.usefixtures("preprocessed")
+def test_json_that_is_no_plans_is_said() -> None:
+    with pytest.raises(PlanError, match="no plans_name; there is no configuration 3d_fullres, only none"):
+        runs_of_grid("8", ["nnUNetTrainer"], "dataset", ["3d_fullres"], ["0"], 1)
+
+
+def test_a_stray_file_among_the_data_is_said(preprocessed) -> None:
+    (preprocessed / "nnUNetPlans_3d_fullres" / ".DS_Store").touch()
+    with pytest.raises(DatasetError, match=r"nnUNetPlans_3d_fullres has \.DS_Store, with which nnU-Net can't tell"):
         _grid()
 
 

@@ -1,3 +1,4 @@
+import errno
 import shutil
 from pathlib import Path
 
@@ -70,6 +71,33 @@ def test_a_run_that_is_there_is_not_overwritten(checkpoint, tmp_path, monkeypatc
     trainer.save_checkpoint(f"{trainer.output_folder}/{checkpoint}")
     with pytest.raises(RunExistsError, match=rf"already holds a run \({checkpoint}\).*Add --c to continue"):
         trainer.on_train_start()
+
+
+def test_a_run_is_not_continued_without_checkpoints(tmp_path, monkeypatch):
+    training = TinyTraining(tmp_path, monkeypatch)
+    training.train("nnUNetTrainerEAB_1epochs_1iters")
+    folder = training.fold("nnUNetTrainerEAB_2epochs_1iters")
+    shutil.copytree(training.fold("nnUNetTrainerEAB_1epochs_1iters"), folder)
+    (folder / FINAL).rename(folder / LATEST)
+    trainer = training.start("nnUNetTrainerEAB_2epochs_1iters", continue_training=True)
+    trainer.disable_checkpointing = True
+    with pytest.raises(RunExistsError, match=r"would lose checkpoint_latest\.pth.*Leave out --disable_checkpointing"):
+        trainer.run_training()
+    assert (folder / LATEST).is_file()
+
+
+def test_a_disk_that_is_full_elsewhere_is_not_taken_for_that_of_the_results(tmp_path, monkeypatch):
+    trainer = TinyTraining(tmp_path, monkeypatch).start("nnUNetTrainerEAB_1epochs_1iters")
+
+    def fail(_batch):
+        try:
+            raise OSError(errno.ENOSPC, "No space left on device", "/tmp/kernels.py")
+        except OSError:
+            raise RuntimeError("the compiler failed")  # noqa: B904
+
+    monkeypatch.setattr(trainer, "train_step", fail)
+    with pytest.raises(RuntimeError, match="the compiler failed"):
+        trainer.run_training()
 
 
 def test_a_training_removes_the_scores_of_earlier_weights(tmp_path, monkeypatch):

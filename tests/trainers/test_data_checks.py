@@ -77,7 +77,7 @@ def test_labels_that_can_not_be_trained_are_refused(labels, message, tmp_path, m
 def check_with_results(folder, monkeypatch):
     monkeypatch.setenv("nnUNet_results", str(folder))
     plans = {"dataset_name": "a", "plans_name": "b", "configurations": CONFIGURATIONS}
-    check_arguments(plans, "3d", {"channel_names": {"0": "CT"}, "labels": LABELS, "file_ending": ".png"})
+    check_arguments("nnUNetTrainerEGE", plans, "3d", 0, {"channel_names": {"0": "CT"}, "labels": LABELS, "file_ending": ".png"})
 
 
 def test_results_that_are_not_set_are_said(monkeypatch):
@@ -95,6 +95,16 @@ def test_results_that_are_read_only_are_refused(tmp_path, monkeypatch):
     monkeypatch.setattr(os, "access", lambda path, _mode: Path(path) != tmp_path)  # root may write everywhere
     with pytest.raises(DatasetError, match=r"results can't be written to: .* is read-only for you"):
         check_with_results(tmp_path / "results", monkeypatch)
+
+
+def test_a_run_s_own_folder_counts_not_that_of_all_results(tmp_path, monkeypatch):
+    folder = tmp_path / "Dataset007_Tiny"
+    folder.mkdir()
+    monkeypatch.setattr(os, "access", lambda path, _mode: Path(path) == folder)
+    check_with_results(tmp_path, monkeypatch)
+    monkeypatch.setattr(os, "access", lambda path, _mode: Path(path) != folder)
+    with pytest.raises(DatasetError, match="Dataset007_Tiny is read-only for you"):
+        check_with_results(tmp_path, monkeypatch)
 
 
 def test_results_that_are_yet_to_be_made_are_fine(tmp_path, monkeypatch):

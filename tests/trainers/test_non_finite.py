@@ -38,8 +38,16 @@ def test_in_mixed_precision_a_handful_in_a_row_is_tolerated():
 @pytest.mark.parametrize("value", [math.nan, -math.inf])
 def test_the_image_that_is_to_blame_is_named(value):
     problem = LossWatch("training", 250, tolerated=0).problem(math.nan, cases(0, value, 0))
-    assert "After preprocessing, case_1 has NaN or infinite voxels: repair the image" in problem
+    assert "After preprocessing, case_1 has voxels that are NaN, infinite or beyond 3.4028e+38" in problem
     assert "diverged" not in problem
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, 7e4])
+def test_an_image_that_float16_can_not_hold_is_not_tolerated(value):
+    watch = LossWatch("training", 250, tolerated=TOLERATED_STEPS)
+    problem = watch.problem(math.nan, cases(0, value))
+    assert "training iteration 1 of 250. The cases" in problem
+    assert "case_1 has voxels that are NaN, infinite or beyond 65504" in problem
 
 
 def run(trainer) -> None:
@@ -103,6 +111,20 @@ def test_a_handful_of_overflows_is_tolerated(bad, stops, tmp_path, monkeypatch):
     trainer.loss = lambda *pair: loss(*pair) * next(losses, 1.0)
     with pytest.raises(NonFiniteError, match="as in the 5 iterations before") if stops else contextlib.nullcontext():
         run(trainer)
+
+
+def test_running_statistics_survive_an_overflow(tmp_path, monkeypatch):
+    trainer = TinyTraining(tmp_path, monkeypatch).start("nnUNetTrainerMBTFE_1epochs_8iters", fixed_data=True)
+    trainer.grad_scaler = torch.amp.GradScaler("cpu", init_scale=1024.0)
+    trainer.initialize()
+    factors = iter([1.0, 1.0, math.inf])
+    first = next(module for module in trainer.network.modules() if isinstance(module, torch.nn.Conv3d))
+    first.register_forward_hook(lambda _module, _inputs, output: output * next(factors, 1.0))
+    run(trainer)
+    statistics = [buffer for buffer in trainer.network.buffers() if buffer.is_floating_point()]
+    assert statistics
+    assert all(torch.isfinite(buffer).all() for buffer in statistics)
+    assert trainer.grad_scaler.get_scale() == 512.0
 
 
 def test_gradients_that_overflow_in_every_step_stop_it(tmp_path, monkeypatch):
