@@ -123,10 +123,6 @@ RESULTS = {
         lambda d: torch.save({"trainer_name": "nnUNetTrainerMBTFE"}, d.checkpoint),
         "was written by nnUNetTrainerMBTFE, the folder is that of nnUNetTrainerEGE",
     ),
-    "checkpoint of a run that is continued under a longer name": (
-        lambda d: torch.save({"trainer_name": "nnUNetTrainerEGE_10epochs"}, d.checkpoint),
-        "",
-    ),
     "checkpoint of a trainer that hides text": (
         lambda d: torch.save({"trainer_name": "nnUNet\n\x1b[8m"}, d.checkpoint),
         "was written by nnUNet\\n\\x1b[8m, the folder is that of",
@@ -142,6 +138,10 @@ RESULTS = {
     "checkpoint that is a model zip": (
         lambda d: zip_up(d.checkpoint),
         "checkpoint_final.pth is a model zip, no checkpoint...move it away",
+    ),
+    "a stray file among the data": (
+        lambda d: (d.preprocessed / "nnUNetPlans_2d" / ".DS_Store").touch(),
+        ".DS_Store is no preprocessed data...move it away",
     ),
     "no checkpoint": (lambda d: d.checkpoint.unlink(), "fold_0 holds no checkpoint"),
     "plans of the model cut off": (lambda d: cut_off(d.results / MODEL / "plans.json"), "plans.json is no valid JSON"),
@@ -188,6 +188,11 @@ def test_a_dataset_that_was_never_preprocessed_is_no_fault(sound):
     shutil.rmtree(sound.preprocessed)
     shutil.rmtree(sound.results)
     assert [row.name for row in dataset_checks(NAME) if row.state != "ok"] == ["nnUNet_preprocessed", "nnUNet_results"]
+
+
+def test_a_run_that_is_continued_under_a_longer_name_is_no_fault(sound):
+    torch.save({"trainer_name": "nnUNetTrainerEGE_10epochs"}, sound.checkpoint)
+    assert {row.state for row in dataset_checks("7")} == {"ok"}
 
 
 def test_regions_and_an_ignore_label_are_no_fault(sound):

@@ -7,6 +7,7 @@ SOUND = {
     "spacings": [[1, 1, 1], [2, 1, 1]],
     "shapes_after_crop": [[16, 32, 32], [8, 32, 32]],
     "foreground_intensity_properties_per_channel": {"0": {"mean": 0.0}},
+    "median_relative_size_after_cropping": 1.0,
 }
 
 

@@ -186,7 +186,10 @@ def test_a_missing_fingerprint_is_said(light):
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
-        (lambda d: d.describe(numTraining=None), "no numTraining, the number of training cases: add it"),
+        (
+            lambda d: d.describe(labels={"background": 0, "a": 1}, numTraining=None),
+            "no numTraining, the number of training cases: add it",
+        ),
         (lambda d: shutil.rmtree(d.raw / "imagesTr"), "imagesTr has no image, and nnU-Net opens one to plan"),
         (lambda d: (d.preprocessed / f"{plans_name(FIRST)}.json").write_text("{}"), "has no configurations. Move it away"),
     ],
@@ -197,13 +200,26 @@ def test_what_nnunet_would_stumble_over_is_said_before_it_plans(light, damage, m
         written(light, overwrite=True)
 
 
-@pytest.mark.parametrize("fault", ["raise ValueError('odd')", "pass"])
-def test_a_network_of_the_users_that_fails_is_named(small, fault, tmp_path, monkeypatch):
-    (tmp_path / "nets.py").write_text(NETS.format(fault=fault))
+@pytest.mark.parametrize(
+    ("module", "fault", "message"),
+    [
+        (
+            "odd",
+            "raise ValueError('odd')",
+            r"mine\.py:1: the network of preset Mine can't be built for this plan, ValueError: odd",
+        ),
+        (
+            "empty",
+            "pass",
+            "mine.py:1: the network of Mine fails on a patch of .* AttributeError: .*compute_conv_feature_map_size",
+        ),
+    ],
+)
+def test_a_network_of_the_users_that_fails_is_named(small, module, fault, message, tmp_path, monkeypatch):
+    (tmp_path / f"{module}.py").write_text(NETS.format(fault=fault))
     monkeypatch.syspath_prepend(str(tmp_path))
-    preset = Preset("Mine", network="nets.Mine", origin="mine.py:1")
-    with pytest.raises(PresetError, match=r"the network of Mine fails on a patch of .* (ValueError: odd|AttributeError: )"):
-        written(small, preset)
+    with pytest.raises(PresetError, match=message):
+        written(small, Preset("Mine", network=f"{module}.Mine", origin="mine.py:1"))
 
 
 def test_only_what_is_wanted_is_written(light):

@@ -87,23 +87,23 @@ def test_results_that_are_not_set_are_said(monkeypatch):
 
 def test_results_that_are_a_file_are_refused(tmp_path, monkeypatch):
     (tmp_path / "file").touch()
-    with pytest.raises(DatasetError, match=r"results can't be used as a folder: .*file is a file. Move that away"):
+    with pytest.raises(DatasetError, match=r"fold_0 can't be used as a folder: .*file is a file. Move that away"):
         check_with_results(tmp_path / "file" / "results", monkeypatch)
 
 
 def test_results_that_are_read_only_are_refused(tmp_path, monkeypatch):
     monkeypatch.setattr(os, "access", lambda path, _mode: Path(path) != tmp_path)  # root may write everywhere
-    with pytest.raises(DatasetError, match=r"results can't be written to: .* is read-only for you"):
+    with pytest.raises(DatasetError, match=r"fold_0 can't be written to: .* is read-only for you"):
         check_with_results(tmp_path / "results", monkeypatch)
 
 
 def test_a_run_s_own_folder_counts_not_that_of_all_results(tmp_path, monkeypatch):
-    folder = tmp_path / "Dataset007_Tiny"
+    folder = tmp_path / "a"
     folder.mkdir()
     monkeypatch.setattr(os, "access", lambda path, _mode: Path(path) == folder)
     check_with_results(tmp_path, monkeypatch)
     monkeypatch.setattr(os, "access", lambda path, _mode: Path(path) != folder)
-    with pytest.raises(DatasetError, match="Dataset007_Tiny is read-only for you"):
+    with pytest.raises(DatasetError, match=r"fold_0 can't be written to: .*/a is read-only for you"):
         check_with_results(tmp_path, monkeypatch)
 
 
