@@ -12,13 +12,18 @@ CONFIGURATIONS = ("2d", "3d_fullres", "3d_lowres", "3d_cascade_fullres")
 """those that nnU-Net plans, in an order in which they can be trained"""
 
 
-def check_plans(plans: Any, configuration: str) -> None:
+def check_plans(plans: Any, configuration: str, *, stages: bool = True) -> None:
     """Refuses plans that a trainer can't read this configuration from.
+
+    Args:
+        plans: what the file holds.
+        configuration: its name.
+        stages: whether the other stages of a cascade have to be there; a trained model doesn't need them.
 
     Raises:
         PlanError: with every problem that was found.
     """
-    if problems := list(plans_problems(plans, configuration)):
+    if problems := list(plans_problems(plans, configuration, stages=stages)):
         name = plans.get("plans_name", "the plans") if isinstance(plans, dict) else "the plans"
         raise PlanError(f"{name}, configuration {configuration}: {'; '.join(problems)}. To cure it {CURE}.")
 
@@ -29,7 +34,7 @@ def configurations_of(plans: Any) -> dict[str, Any]:
     return configurations if isinstance(configurations, dict) else {}
 
 
-def plans_problems(plans: Any, configuration: str) -> Iterator[str]:
+def plans_problems(plans: Any, configuration: str, *, stages: bool = True) -> Iterator[str]:
     """Each problem of one configuration."""
     if not isinstance(plans, dict):
         yield f"they are a {type(plans).__name__}, need a JSON object"
@@ -46,6 +51,11 @@ def plans_problems(plans: Any, configuration: str) -> Iterator[str]:
     for name in reversed(chain):
         values |= configurations[name]
     yield from _value_problems(values)
+    if stages:
+        yield from _stage_problems(values, configurations)
+
+
+def _stage_problems(values: dict[str, Any], configurations: dict[str, Any]) -> Iterator[str]:
     next_stages = values.get("next_stage")  # nnU-Net takes one or a list
     next_stages = next_stages if isinstance(next_stages, list) else [next_stages]
     stages = [("previous_stage", values.get("previous_stage")), *(("next_stage", name) for name in next_stages)]

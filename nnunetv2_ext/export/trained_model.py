@@ -118,7 +118,7 @@ def load_model(
         checkpoint,
         {fold: _read(file, trainer) for fold, file in files.items()},
     )
-    check_plans(model.plans, configuration)
+    check_plans(model.plans, configuration, stages=False)
     check_dataset_json(model.dataset_json)
     if model.configuration.previous_stage_name is not None:
         raise ExportError(

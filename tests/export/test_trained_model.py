@@ -51,7 +51,6 @@ def test_a_description_without_content(name, error, tmp_path, monkeypatch):
 def test_a_stage_of_a_cascade(tmp_path, monkeypatch):
     model = make_model(Model(), tmp_path, monkeypatch)
     plans = json.loads((model.folder / "plans.json").read_text())
-    plans["configurations"]["3d_lowres"] = dict(plans["configurations"]["3d"])
     plans["configurations"]["3d"]["previous_stage"] = "3d_lowres"
     (model.folder / "plans.json").write_text(json.dumps(plans))
     with pytest.raises(ExportError, match="needs the predictions of 3d_lowres as input, which an exported model can't make"):
