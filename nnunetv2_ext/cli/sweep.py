@@ -114,14 +114,16 @@ def _train(queue: "Queue", todo: "list[Training]", console: "Console", finished:
 
     # 'kill' ends the trainings as Ctrl-C does. Both are handled, also where a shell started us in the background with SIGINT
     # ignored: the jobs would ignore it, too, and could not be ended.
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, signal.default_int_handler)
+    handlers = {number: signal.signal(number, signal.default_int_handler) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         with Display(console, finished) as display:
             return queue.train(todo, display)
     except KeyboardInterrupt:
         console.print("Stopped; nothing is left running. The same command continues.")
         return None
+    finally:  # a program that goes on may start processes of its own, which a SIGTERM has to end
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
 
 
 def _slurm_options(options: tuple[str, ...], slurm: bool) -> dict[str, Any]:
