@@ -22,9 +22,9 @@ PUBLISHED = ROOT / "docs" / "results"
 """has the scores of each experiment's runs, which are not trained again where they are"""
 WITHOUT_ONE = ("EGENoMBTFE", "EGENoEAB", "EGENoGHPA", "EGENoGAB")
 ALONE = ("MBTFE", "EAB", "GHPA", "GAB")
+# of scripts/results_presets/choices.py
 CHOICES = ("EGEPlanNorm", "EGEGHPAEverywhere", "EGENoMasks")
 NO_SHORTCUTS = "EGENoShortcuts"
-"""of scripts/results_presets/choices.py"""
 OPTIMIZERS = {"": "", "Adan": "", "AdamW": "_lr1e-3"}
 """nnU-Net's SGD and others, each with the suffix of its learning rate"""
 LOSSES = ("", "DiceLoss", "CEThenDiceLoss")

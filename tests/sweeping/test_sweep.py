@@ -53,10 +53,12 @@ def test_interrupted_and_started_again(results) -> None:
     given_up = threading.Event()
     checkpoint = folders[SECOND] / "checkpoint_best.pth"
     watcher = threading.Thread(target=_interrupt_when, args=(checkpoint, given_up))
+    terminating = signal.getsignal(signal.SIGTERM)
     watcher.start()
     output = _sweep()
     given_up.set()
     watcher.join()
+    assert signal.getsignal(signal.SIGTERM) is terminating
     assert output.exit_code == 130, output.output
     with logs[SECOND].with_suffix(".lock").open("a") as lock:
         # Every process of the training has the lock's file open, so nobody else gets the lock while one of them lives.

@@ -91,7 +91,7 @@ def test_a_disk_that_is_full_elsewhere_is_not_taken_for_that_of_the_results(tmp_
 
     def fail(_batch):
         try:
-            raise OSError(errno.ENOSPC, "No space left on device", "/tmp/kernels.py")
+            raise OSError(errno.ENOSPC, "No space left on device", "elsewhere/kernels.py")
         except OSError:
             raise RuntimeError("the compiler failed")  # noqa: B904
 
